@@ -1,0 +1,83 @@
+/// elkhorn: benchmarks of the parallel-in-time evaluation of recurrences.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <Kokkos_Core.hpp>
+#include <cstdlib>
+
+#include "app/commands.hpp"
+#include "core/version.hpp"
+
+namespace {
+
+using namespace elkhorn;
+
+int dispatch(int argc, char** argv, const parallel::Comm& comm) {
+  app::RunOptions options;
+  options.argv.assign(argv, argv + argc);
+  std::vector<std::string> what, files;
+  int code = app::success;
+
+  CLI::App cli{"Benchmarks of the parallel-in-time evaluation of recurrences.", "elkhorn"};
+  cli.require_subcommand(1);
+  cli.set_version_flag("--version", std::string("elkhorn ") + build::version);
+
+  const auto add_overrides = [&](CLI::App* command) {
+    command->add_option("--set", options.overrides.set, "override a key of the decks: section.key=value")
+        ->take_all()
+        ->allow_extra_args(false);
+    command->add_option("--filter", options.overrides.filter, "only cases whose name this regular expression matches");
+    command->add_flag("--quick", options.overrides.quick, "apply the decks' [quick] tables: smaller sizes");
+  };
+  CLI::App* run = cli.add_subcommand("run", "run the cases of decks; also under mpirun or srun");
+  run->add_option("decks", options.decks, "decks (TOML)")->required();
+  add_overrides(run);
+  run->add_option("--out", options.out, "results file (default: the first deck's name with .h5)");
+  run->add_flag("--resume", options.resume, "go on where an interrupted run of the same decks stopped");
+  run->add_flag("--dry-run", options.dry_run, "list the cases with their modelled memory; run nothing");
+  run->add_flag("--json", options.json, "one JSON object a case on stdout instead of the table");
+  run->callback([&] { code = app::run(comm, options); });
+
+  CLI::App* list = cli.add_subcommand("list", "list systems, solvers, scans, or the cases of decks");
+  list->add_option("what", what, "systems | solvers | scans | decks")->required();
+  add_overrides(list);
+  list->callback([&] { code = app::list(comm, what, options.overrides); });
+
+  cli.add_subcommand("info", "version, build, libraries, machine and placement")->callback([&] {
+    code = app::info(comm, options.argv);
+  });
+
+  CLI::App* check = cli.add_subcommand("check", "validate results files");
+  check->add_option("files", files, "results files")->required();
+  check->callback([&] { code = app::check(comm, files); });
+
+  try {
+    cli.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return comm.is_root() ? cli.exit(error) : 0;
+    if (comm.is_root()) fmt::print(stderr, "elkhorn: {} (elkhorn --help shows the usage)\n", error.what());
+    return app::bad_input;
+  }
+  return code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // Kokkos' advice on thread binding is ours to give, with the placement actually observed (elkhorn info).
+  setenv("KOKKOS_DISABLE_WARNINGS", "1", 0);
+  try {
+    const parallel::Session mpi(argc, argv);
+    const Kokkos::ScopeGuard kokkos(argc, argv);
+    const parallel::Comm comm;
+    try {
+      return dispatch(argc, argv, comm);
+    } catch (const std::exception& error) {
+      // Known on this rank only: the others may be waiting for it.
+      comm.abort(fmt::format("elkhorn: {}", error.what()), app::some_case_failed);
+    }
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "elkhorn: {}\n", error.what());
+    return app::some_case_failed;
+  }
+}

@@ -1,0 +1,54 @@
+/// The only place that knows which Kokkos this is: spaces, view types, lane width, version differences.
+#pragma once
+
+#include <Kokkos_Core.hpp>
+
+#include <string>
+#include <type_traits>
+
+#include "core/pack.hpp"
+
+/// Kokkos before 4.0 calls `join` of reducers and scans with volatile arguments, later ones with plain ones.
+#if KOKKOS_VERSION < 30700
+#define ELKHORN_JOIN_QUALIFIER volatile
+#else
+#define ELKHORN_JOIN_QUALIFIER
+#endif
+
+namespace elkhorn {
+
+/// Where solvers run and where their arrays live.
+using Exec = Kokkos::DefaultExecutionSpace;
+using Memory = Exec::memory_space;
+using HostExec = Kokkos::DefaultHostExecutionSpace;
+
+inline constexpr bool exec_is_host = std::is_same_v<Memory, Kokkos::HostSpace>;
+
+/// Lanes stored next to each other in a Panel. On hosts a pack of them is one or two vector registers; on GPUs
+/// neighbouring threads take neighbouring lanes, so that loads coalesce.
+inline constexpr int lane_width = exec_is_host ? 8 : 32;
+
+/// What one work item of a lane-parallel kernel computes with: all lanes of a group on hosts, one lane on GPUs.
+template <class Real>
+using LanePack = std::conditional_t<exec_is_host, Pack<Real, lane_width>, Real>;
+
+/// Work items that share one group of lanes: 1 on hosts, lane_width on GPUs.
+inline constexpr int items_per_group = exec_is_host ? 1 : lane_width;
+
+/// Time-major arrays as users see them: (time, batch, component).
+template <class Real>
+using Rows = Kokkos::View<Real***, Kokkos::LayoutRight, Memory>;
+template <class Real>
+using ConstRows = Kokkos::View<const Real***, Kokkos::LayoutRight, Memory>;
+template <class Real>
+using Matrix = Kokkos::View<Real**, Kokkos::LayoutRight, Memory>;
+template <class Real>
+using Vector = Kokkos::View<Real*, Kokkos::LayoutRight, Memory>;
+
+/// An uninitialised view: first touched by the kernel that fills it, so that its pages land near their threads.
+template <class View, class... Extents>
+View make_view(const std::string& label, Extents... extents) {
+  return View(Kokkos::view_alloc(Kokkos::WithoutInitializing, label), static_cast<size_t>(extents)...);
+}
+
+}  // namespace elkhorn

@@ -1,0 +1,258 @@
+#include "parallel/comm.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+#include <utility>
+
+namespace elkhorn::parallel {
+
+namespace {
+
+/// MPI counts are int: longer messages go in pieces of this many bytes.
+constexpr std::size_t piece_bytes = std::size_t{1} << 30;
+constexpr int gather_tag = 1;
+
+template <class Send>
+void in_pieces(void* data, std::size_t bytes, Send&& send) {
+  char* at = static_cast<char*>(data);
+  for (std::size_t done = 0; done < bytes; done += piece_bytes)
+    send(at + done, static_cast<int>(std::min(piece_bytes, bytes - done)));
+}
+
+template <class T>
+T reduce(MPI_Comm comm, T value, MPI_Datatype type, MPI_Op op) {
+  check(MPI_Allreduce(MPI_IN_PLACE, &value, 1, type, op, comm), "MPI_Allreduce");
+  return value;
+}
+
+}  // namespace
+
+void check(int code, const char* call) {
+  if (code == MPI_SUCCESS) return;
+  char text[MPI_MAX_ERROR_STRING] = "";
+  int length = 0;
+  if (MPI_Error_string(code, text, &length) != MPI_SUCCESS) length = 0;
+  throw MpiError(std::string(call) + " failed: " +
+                 (length > 0 ? std::string(text, static_cast<std::size_t>(length)) : "error " + std::to_string(code)));
+}
+
+Session::Session(int& argc, char**& argv) {
+  int initialised = 0;
+  check(MPI_Initialized(&initialised), "MPI_Initialized");
+  int provided = MPI_THREAD_SINGLE;
+  if (initialised) {
+    check(MPI_Query_thread(&provided), "MPI_Query_thread");
+  } else {
+    check(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
+    owner_ = true;
+  }
+  if (provided < MPI_THREAD_FUNNELED) {
+    if (owner_) MPI_Finalize();
+    throw MpiError("this MPI library offers no MPI_THREAD_FUNNELED, which threads inside a rank need");
+  }
+}
+
+Session::~Session() {
+  int finalised = 0;
+  MPI_Finalized(&finalised);
+  if (owner_ && !finalised) MPI_Finalize();
+}
+
+Comm::Comm(MPI_Comm parent) {
+  MPI_Comm own = MPI_COMM_NULL;
+  check(MPI_Comm_dup(parent, &own), "MPI_Comm_dup");
+  *this = Comm(own, Adopt{});
+}
+
+Comm::Comm(MPI_Comm own, Adopt) : handle_(own) {
+  try {
+    check(MPI_Comm_set_errhandler(handle_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+    check(MPI_Comm_rank(handle_, &rank_), "MPI_Comm_rank");
+    check(MPI_Comm_size(handle_, &size_), "MPI_Comm_size");
+  } catch (...) {
+    release();
+    throw;
+  }
+}
+
+Comm::~Comm() { release(); }
+
+void Comm::release() noexcept {
+  if (handle_ == MPI_COMM_NULL) return;
+  int finalised = 0;
+  MPI_Finalized(&finalised);
+  if (!finalised) MPI_Comm_free(&handle_);
+  handle_ = MPI_COMM_NULL;
+}
+
+Comm::Comm(Comm&& other) noexcept
+    : handle_(std::exchange(other.handle_, MPI_COMM_NULL)), rank_(other.rank_), size_(other.size_) {}
+
+Comm& Comm::operator=(Comm&& other) noexcept {
+  if (this != &other) {
+    release();
+    handle_ = std::exchange(other.handle_, MPI_COMM_NULL);
+    rank_ = other.rank_;
+    size_ = other.size_;
+  }
+  return *this;
+}
+
+Comm Comm::split(int colour) const {
+  MPI_Comm part = MPI_COMM_NULL;
+  check(MPI_Comm_split(handle_, colour, rank_, &part), "MPI_Comm_split");
+  return Comm(part, Adopt{});
+}
+
+Comm Comm::split_by_node() const {
+  MPI_Comm part = MPI_COMM_NULL;
+  check(MPI_Comm_split_type(handle_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &part), "MPI_Comm_split_type");
+  return Comm(part, Adopt{});
+}
+
+void Comm::barrier() const { check(MPI_Barrier(handle_), "MPI_Barrier"); }
+
+void Comm::broadcast_bytes(void* data, std::size_t bytes, int root) const {
+  in_pieces(data, bytes,
+            [&](void* piece, int count) { check(MPI_Bcast(piece, count, MPI_BYTE, root, handle_), "MPI_Bcast"); });
+}
+
+std::string Comm::broadcast(std::string text, int root) const {
+  text.resize(broadcast(text.size(), root));
+  broadcast_bytes(text.data(), text.size(), root);
+  return text;
+}
+
+std::vector<double> Comm::max(const std::vector<double>& values) const {
+  // Second half: 1 where NaN, so that NaN survives whatever MPI_MAX does with it.
+  const std::size_t n = values.size();
+  std::vector<double> both(2 * n);
+  for (std::size_t i = 0; i < n; ++i) {
+    const bool nan = std::isnan(values[i]);
+    both[i] = nan ? -std::numeric_limits<double>::infinity() : values[i];
+    both[n + i] = nan ? 1 : 0;
+  }
+  check(MPI_Allreduce(MPI_IN_PLACE, both.data(), static_cast<int>(2 * n), MPI_DOUBLE, MPI_MAX, handle_),
+        "MPI_Allreduce");
+  for (std::size_t i = 0; i < n; ++i)
+    if (both[n + i] > 0) both[i] = std::numeric_limits<double>::quiet_NaN();
+  both.resize(n);
+  return both;
+}
+
+std::vector<double> Comm::sum(const std::vector<double>& values) const {
+  std::vector<double> out = values;
+  check(MPI_Allreduce(MPI_IN_PLACE, out.data(), static_cast<int>(out.size()), MPI_DOUBLE, MPI_SUM, handle_),
+        "MPI_Allreduce");
+  return out;
+}
+
+double Comm::max(double value) const { return max(std::vector<double>{value})[0]; }
+double Comm::min(double value) const { return -max(-value); }
+double Comm::sum(double value) const { return reduce(handle_, value, MPI_DOUBLE, MPI_SUM); }
+long Comm::max(long value) const { return reduce(handle_, value, MPI_LONG, MPI_MAX); }
+long Comm::min(long value) const { return reduce(handle_, value, MPI_LONG, MPI_MIN); }
+long Comm::sum(long value) const { return reduce(handle_, value, MPI_LONG, MPI_SUM); }
+
+void Comm::allgather_bytes(const void* value, void* all, std::size_t bytes) const {
+  const int count = static_cast<int>(bytes);
+  check(MPI_Allgather(value, count, MPI_BYTE, all, count, MPI_BYTE, handle_), "MPI_Allgather");
+}
+
+void Comm::gather_bytes(const void* mine, const std::vector<std::size_t>& bytes, void* all) const {
+  // Point to point rather than MPI_Gatherv, whose displacements are int as well.
+  if (!is_root()) {
+    // MPI-3 takes const buffers; in_pieces is shared with the broadcast, which writes.
+    in_pieces(const_cast<void*>(mine), bytes[static_cast<std::size_t>(rank_)], [&](void* piece, int count) {
+      check(MPI_Send(piece, count, MPI_BYTE, 0, gather_tag, handle_), "MPI_Send");
+    });
+    return;
+  }
+  char* at = static_cast<char*>(all);
+  if (bytes[0] > 0) std::copy_n(static_cast<const char*>(mine), bytes[0], at);
+  at += bytes[0];
+  for (int from = 1; from < size_; ++from) {
+    const std::size_t length = bytes[static_cast<std::size_t>(from)];
+    in_pieces(at, length, [&](void* piece, int count) {
+      check(MPI_Recv(piece, count, MPI_BYTE, from, gather_tag, handle_, MPI_STATUS_IGNORE), "MPI_Recv");
+    });
+    at += length;
+  }
+}
+
+std::vector<std::string> Comm::gather(const std::string& text) const {
+  const std::vector<std::size_t> lengths = allgather(text.size());
+  const std::vector<char> all = gather(std::vector<char>(text.begin(), text.end()));
+  std::vector<std::string> texts;
+  if (!is_root()) return texts;
+  std::size_t at = 0;
+  for (const std::size_t length : lengths) {
+    texts.emplace_back(all.data() + at, length);
+    at += length;
+  }
+  return texts;
+}
+
+void Comm::abort(const std::string& message, int code) const {
+  const std::string who = size_ > 1 ? "elkhorn: rank " + std::to_string(rank_) + ": " : "elkhorn: ";
+  std::fflush(stdout);
+  std::fprintf(stderr, "%s%s\n", who.c_str(), message.c_str());
+  std::fflush(stderr);
+  MPI_Abort(MPI_COMM_WORLD, code == 0 ? 1 : code);
+  std::_Exit(code == 0 ? 1 : code);  // MPI_Abort may return
+}
+
+std::optional<std::string> Comm::agree(const std::string* local_error, bool has_prefix) const {
+  const int first = reduce(handle_, local_error ? rank_ : size_, MPI_INT, MPI_MIN);
+  if (first == size_) return std::nullopt;
+  std::string message;
+  if (first == rank_) {
+    if (size_ > 1 && !has_prefix) message = "rank " + std::to_string(rank_) + ": ";
+    message += *local_error;
+  }
+  return broadcast(std::move(message), first);
+}
+
+std::optional<std::string> Comm::agree(const std::optional<std::string>& local_error) const {
+  return agree(local_error ? &*local_error : nullptr, false);
+}
+
+std::optional<std::string> Comm::agree(const std::exception_ptr& local_error) const {
+  if (!local_error) return agree(nullptr, false);
+  bool has_prefix = false;
+  try {
+    std::rethrow_exception(local_error);
+  } catch (const MpiError& error) {
+    abort(error.what());
+  } catch (const AgreedError&) {
+    has_prefix = true;
+  } catch (...) {
+  }
+  const std::string message = message_of(local_error);
+  return agree(&message, has_prefix);
+}
+
+void Comm::agree_or_throw(const std::exception_ptr& local_error) const {
+  if (const std::optional<std::string> message = agree(local_error)) throw AgreedError(*message);
+}
+
+std::optional<std::string> Comm::attempt(const std::function<void()>& section) const { return agree(caught(section)); }
+
+void Comm::or_abort(const std::function<void()>& section) const {
+  if (const std::exception_ptr error = caught(section)) abort(message_of(error));
+}
+
+std::string message_of(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& known) {
+    return known.what();
+  } catch (...) {
+    return "an error that is no std::exception";
+  }
+}
+
+}  // namespace elkhorn::parallel

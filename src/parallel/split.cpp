@@ -1,0 +1,42 @@
+#include "parallel/split.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+namespace elkhorn::parallel {
+
+Range split(long n, long parts, long index) {
+  if (n < 0 || parts < 1 || index < 0 || index >= parts)
+    throw std::invalid_argument("split: no part " + std::to_string(index) + " of " + std::to_string(n) + " items in " +
+                                std::to_string(parts) + " parts");
+  const long base = n / parts;
+  const long longer = n % parts;  // the first `longer` parts have one item more
+  const long begin = index * base + std::min(index, longer);
+  return {begin, begin + base + (index < longer ? 1 : 0)};
+}
+
+long part_of(long n, long parts, long item) {
+  if (parts < 1 || item < 0 || item >= n)
+    throw std::invalid_argument("part_of: no item " + std::to_string(item) + " among " + std::to_string(n) +
+                                " items in " + std::to_string(parts) + " parts");
+  const long base = n / parts;
+  const long longer = n % parts;
+  const long in_longer = longer * (base + 1);
+  return item < in_longer ? item / (base + 1) : longer + (item - in_longer) / base;
+}
+
+RankGrid rank_grid(int size, int rank, long time_ranks, const Origin& where) {
+  if (time_ranks < 1 || size % time_ranks != 0)
+    throw InputError(where, "time_ranks = " + std::to_string(time_ranks) + " must be a positive divisor of the " +
+                                std::to_string(size) + (size == 1 ? " MPI rank" : " MPI ranks") +
+                                " (batch_ranks × time_ranks = number of ranks)");
+  RankGrid grid;
+  grid.time_ranks = static_cast<int>(time_ranks);
+  grid.batch_ranks = size / grid.time_ranks;
+  grid.batch_index = rank / grid.time_ranks;
+  grid.time_index = rank % grid.time_ranks;
+  return grid;
+}
+
+}  // namespace elkhorn::parallel

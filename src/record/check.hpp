@@ -1,0 +1,14 @@
+/// `elkhorn check`: does a results file keep what docs/results.md promises?
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace elkhorn::record {
+
+/// Everything wrong with the file, one line each, beginning with the path in the file; empty where it is
+/// sound. A file that is cut short or not HDF5 is a problem; InputError where there is no such file or it
+/// cannot be read at all.
+std::vector<std::string> check_results(const std::string& path);
+
+}  // namespace elkhorn::record

@@ -1,0 +1,183 @@
+#include "record/hdf5.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <exception>
+#include <filesystem>
+#include <new>
+#include <stdexcept>
+
+namespace elkhorn::record {
+namespace {
+
+extern "C" herr_t first_description(unsigned, const H5E_error2_t* error, void* out) {
+  auto& text = *static_cast<std::string*>(out);
+  if (text.empty() && error->desc != nullptr) text = error->desc;
+  return 0;
+}
+
+extern "C" herr_t append_name(hid_t, const char* name, const H5L_info_t*, void* out) {
+  static_cast<std::vector<std::string>*>(out)->emplace_back(name);
+  return 0;
+}
+
+/// The innermost message of HDF5's error stack, on one line.
+std::string innermost_message() {
+  std::string text;
+  static_cast<void>(H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, first_description, &text));
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return text.empty() ? "HDF5 gives no reason" : text;
+}
+
+/// Group, dataset or named type, H5I_BADID where it cannot be opened.
+H5I_type_t object_type(hid_t location, const std::string& path) {
+  const hid_t id = H5Oopen(location, path.c_str(), H5P_DEFAULT);
+  if (id < 0) return H5I_BADID;
+  const H5I_type_t type = H5Iget_type(id);
+  static_cast<void>(H5Oclose(id));
+  return type;
+}
+
+void require_link(const File& opened, const std::string& file, const std::string& path, const Origin& origin,
+                  const std::string& kind) {
+  if (!link_exists(opened.id(), path)) throw InputError(origin, "no " + kind + " " + path + " in " + file);
+}
+
+}  // namespace
+
+void silence_hdf5() { static_cast<void>(H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr)); }
+
+void throw_hdf5(const std::string& doing) { throw Hdf5Error("cannot " + doing + ": " + innermost_message()); }
+
+File open_input(const std::string& file, const Origin& origin) {
+  silence_hdf5();
+  std::error_code ignored;
+  const auto status = std::filesystem::status(file, ignored);
+  if (!std::filesystem::exists(status)) throw InputError(origin, "no such file: " + file);
+  if (std::filesystem::is_directory(status)) throw InputError(origin, file + " is a directory, not an HDF5 file");
+  if (access(file.c_str(), R_OK) != 0) throw InputError(origin, "no permission to read " + file);
+  const hid_t id = H5Fopen(file.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  if (id < 0) {
+    const std::string reason = innermost_message();
+    throw InputError(origin, file + " is not an HDF5 file or is damaged (" + reason + ")");
+  }
+  return File(id, "open " + file);
+}
+
+File create_file(const std::string& file) {
+  silence_hdf5();
+  return File(H5Fcreate(file.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), "create " + file);
+}
+
+bool link_exists(hid_t location, const std::string& path) {
+  // H5Lexists needs every link on the way to exist.
+  std::size_t end = 0;
+  while (end < path.size()) {
+    const std::size_t begin = path.find_first_not_of('/', end);
+    if (begin == std::string::npos) return true;
+    end = std::min(path.find('/', begin), path.size());
+    if (H5Lexists(location, path.substr(0, end).c_str(), H5P_DEFAULT) <= 0) return false;
+    if (H5Oexists_by_name(location, path.substr(0, end).c_str(), H5P_DEFAULT) <= 0) return false;
+  }
+  return true;
+}
+
+std::vector<std::string> child_names(hid_t group) {
+  std::vector<std::string> names;
+  check_hdf5(H5Literate(group, H5_INDEX_NAME, H5_ITER_INC, nullptr, append_name, &names), "list a group");
+  return names;
+}
+
+bool exists(const std::string& file, const std::string& path) {
+  try {
+    const File opened = open_input(file, {});
+    return link_exists(opened.id(), path);
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+Array read_array(const std::string& file, const std::string& path, const Origin& origin,
+                 const std::vector<int>& ranks) {
+  const File opened = open_input(file, origin);
+  require_link(opened, file, path, origin, "dataset");
+  if (object_type(opened.id(), path) != H5I_DATASET)
+    throw InputError(origin, path + " in " + file + " is not a dataset");
+  const std::string doing = "read " + path + " of " + file;
+  try {
+    const Dataset dataset(H5Dopen2(opened.id(), path.c_str(), H5P_DEFAULT), doing);
+    const Datatype type(H5Dget_type(dataset.id()), doing);
+    const H5T_class_t type_class = H5Tget_class(type.id());
+    if (type_class != H5T_FLOAT && type_class != H5T_INTEGER)
+      throw InputError(origin, path + " in " + file + " does not hold numbers (floats or integers are accepted)");
+    const Dataspace space(H5Dget_space(dataset.id()), doing);
+    if (H5Sget_simple_extent_type(space.id()) == H5S_NULL)
+      throw InputError(origin, path + " in " + file + " is empty (a null dataspace)");
+    const int rank = check_hdf5(H5Sget_simple_extent_ndims(space.id()), doing);
+    std::vector<hsize_t> dims(static_cast<std::size_t>(rank));
+    if (rank > 0) check_hdf5(H5Sget_simple_extent_dims(space.id(), dims.data(), nullptr), doing);
+    Array array;
+    array.shape.assign(dims.begin(), dims.end());
+    if (!ranks.empty() && std::find(ranks.begin(), ranks.end(), rank) == ranks.end()) {
+      std::string wanted;
+      for (const int r : ranks) wanted += (wanted.empty() ? "" : " or ") + std::to_string(r);
+      throw InputError(origin, path + " in " + file + " has shape " + shape_text(array.shape) + ", expected " + wanted +
+                                   (wanted == "1" ? " dimension" : " dimensions"));
+    }
+    const hssize_t count = check_hdf5(H5Sget_simple_extent_npoints(space.id()), doing);
+    try {
+      array.values.resize(static_cast<std::size_t>(count));
+    } catch (const std::exception&) {  // bad_alloc or length_error
+      throw InputError(origin,
+                       path + " in " + file + " with shape " + shape_text(array.shape) + " does not fit into memory");
+    }
+    if (count > 0)
+      check_hdf5(H5Dread(dataset.id(), H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, array.values.data()), doing);
+    return array;
+  } catch (const Hdf5Error& error) {
+    throw InputError(origin, error.what());
+  }
+}
+
+void require_finite(const Array& array, const std::string& what, const Origin& origin) {
+  const auto bad = std::find_if(array.values.begin(), array.values.end(), [](double v) { return !std::isfinite(v); });
+  if (bad == array.values.end()) return;
+  auto offset = static_cast<long>(bad - array.values.begin());
+  std::vector<long> index(array.shape.size());
+  for (std::size_t d = array.shape.size(); d-- > 0;) {
+    index[d] = offset % array.shape[d];
+    offset /= array.shape[d];
+  }
+  const std::string value = std::isnan(*bad) ? "NaN" : *bad > 0 ? "inf" : "-inf";
+  throw InputError(origin,
+                   what + " holds " + value + " at index " + shape_text(index) + "; every value must be finite");
+}
+
+std::vector<std::string> list_children(const std::string& file, const std::string& path, const Origin& origin) {
+  const File opened = open_input(file, origin);
+  require_link(opened, file, path, origin, "group");
+  if (object_type(opened.id(), path) != H5I_GROUP) throw InputError(origin, path + " in " + file + " is not a group");
+  try {
+    const Group group(H5Gopen2(opened.id(), path.c_str(), H5P_DEFAULT), "open " + path + " of " + file);
+    return child_names(group.id());
+  } catch (const Hdf5Error& error) {
+    throw InputError(origin, error.what());
+  }
+}
+
+std::pair<std::string, std::string> split_reference(const std::string& reference, const Origin& origin) {
+  const std::size_t colon = reference.rfind(":/");
+  if (colon == std::string::npos || colon == 0)
+    throw InputError(origin, "\"" + reference + "\" is not of the form \"file.h5:/path\"");
+  return {reference.substr(0, colon), reference.substr(colon + 1)};
+}
+
+std::string shape_text(const std::vector<long>& shape) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < shape.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+}  // namespace elkhorn::record

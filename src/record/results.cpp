@@ -1,0 +1,393 @@
+#include "record/results.hpp"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <stdexcept>
+
+#include "record/hdf5_io.hpp"
+#include "record/schema.hpp"
+
+namespace elkhorn::record {
+namespace {
+
+std::string as_text(const std::string& text) { return text; }
+std::string as_text(Status status) { return to_string(status); }
+
+template <class T>
+constexpr bool is_text = std::is_same_v<T, std::string> || std::is_same_v<T, Status>;
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  gmtime_r(&now, &utc);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
+  return text;
+}
+
+void write_case(hid_t cases, const CaseResult& result, const std::string& name, const FindStates& find_states) {
+  const Group group = create_group(cases, name);
+  visit_attributes(result, [&](const char* key, const auto& value) {
+    if constexpr (is_text<std::decay_t<decltype(value)>>)
+      write_attribute(group.id(), key, as_text(value));
+    else
+      write_attribute(group.id(), key, value);
+  });
+  if (result.history.batch > 0) create_group(group.id(), "history");
+  visit_arrays(result, [&](const char* path, const auto& values, const std::vector<long>& shape) {
+    write_dataset(group.id(), path, values, shape);
+  });
+  const auto location = find_states ? find_states(result) : std::nullopt;
+  if (location) {
+    // Copied inside HDF5, compressed chunk by chunk: the states of a case may be larger than memory.
+    const File source(H5Fopen(location->file.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), "open " + location->file);
+    check_hdf5(H5Ocopy(source.id(), location->dataset.c_str(), group.id(), "states", H5P_DEFAULT, H5P_DEFAULT),
+               "copy the states in " + location->file);
+  } else if (!result.states.empty()) {
+    write_states(group.id(), "states", result);
+  }
+}
+
+/// One column of /summary: where it lies in a packed row, and how a value is put there.
+struct Column {
+  std::string name;
+  std::size_t offset;
+  Datatype type;
+};
+
+template <class T>
+Datatype number_type() {
+  if constexpr (std::is_same_v<T, bool>) return bool_type();
+  hid_t native = H5T_NATIVE_DOUBLE;
+  if constexpr (std::is_same_v<T, long>) native = H5T_NATIVE_LONG;
+  if constexpr (std::is_same_v<T, unsigned long long>) native = H5T_NATIVE_ULLONG;
+  return Datatype(H5Tcopy(native), "make a number type");
+}
+
+void write_summary(hid_t file, const std::vector<CaseResult>& cases) {
+  const std::string doing = "write /summary";
+  std::vector<Column> columns;
+  std::size_t row_bytes = 0;
+  // Fixed-length text (as long as the longest value) makes rows that h5py, pandas and HDFView show as a table.
+  const CaseResult prototypes;
+  visit_attributes(prototypes, [&](const char* name, const auto& prototype) {
+    using T = std::decay_t<decltype(prototype)>;
+    std::size_t width = 1;
+    if constexpr (is_text<T>) {
+      for (const CaseResult& result : cases)
+        visit_attributes(result, [&](const std::string& other, const auto& value) {
+          if constexpr (is_text<std::decay_t<decltype(value)>>)
+            if (other == name) width = std::max(width, as_text(value).size());
+        });
+      columns.push_back({name, row_bytes, fixed_text_type(width)});
+    } else {
+      columns.push_back({name, row_bytes, number_type<T>()});
+    }
+    row_bytes += H5Tget_size(columns.back().type.id());
+  });
+  const Datatype row(H5Tcreate(H5T_COMPOUND, row_bytes), doing);
+  for (const Column& column : columns)
+    check_hdf5(H5Tinsert(row.id(), column.name.c_str(), column.offset, column.type.id()), doing);
+
+  std::vector<char> table(row_bytes * cases.size(), '\0');
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    std::size_t c = 0;
+    visit_attributes(cases[i], [&](const char*, const auto& value) {
+      char* target = table.data() + i * row_bytes + columns[c++].offset;
+      using T = std::decay_t<decltype(value)>;
+      if constexpr (is_text<T>) {
+        const std::string text = as_text(value);
+        std::memcpy(target, text.data(), text.size());
+      } else if constexpr (std::is_same_v<T, bool>) {
+        *target = value ? 1 : 0;
+      } else {
+        std::memcpy(target, &value, sizeof value);
+      }
+    });
+  }
+  const Dataset dataset = create_dataset(file, "summary", row.id(), {static_cast<long>(cases.size())});
+  if (!cases.empty()) check_hdf5(H5Dwrite(dataset.id(), row.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, table.data()), doing);
+}
+
+/// Reads one member of the compound table as rows of `memory_type`.
+std::vector<char> read_column(hid_t file, const std::string& name, hid_t memory_type) {
+  const std::string doing = "read column " + name + " of /summary";
+  const Dataset dataset = open_dataset(file, "summary");
+  const Datatype row(H5Tcreate(H5T_COMPOUND, H5Tget_size(memory_type)), doing);
+  check_hdf5(H5Tinsert(row.id(), name.c_str(), 0, memory_type), doing);
+  const auto rows = static_cast<std::size_t>(dataset_shape(dataset).at(0));
+  std::vector<char> bytes(rows * H5Tget_size(memory_type));
+  if (rows > 0) check_hdf5(H5Dread(dataset.id(), row.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.data()), doing);
+  return bytes;
+}
+
+/// The file type of one member of the compound table.
+Datatype column_type(hid_t file, const std::string& name) {
+  const std::string doing = "read column " + name + " of /summary";
+  const Dataset dataset = open_dataset(file, "summary");
+  const Datatype row(H5Dget_type(dataset.id()), doing);
+  if (H5Tget_class(row.id()) != H5T_COMPOUND) throw Hdf5Error("/summary is not a compound table");
+  const int member = H5Tget_member_index(row.id(), name.c_str());
+  if (member < 0) throw Hdf5Error("/summary has no column " + name);
+  return Datatype(H5Tget_member_type(row.id(), static_cast<unsigned>(member)), doing);
+}
+
+/// More bytes than the results file can take: arrays at full size, generous metadata.
+double size_bound(const std::vector<CaseResult>& cases, const Meta& meta, const std::string& deck_text,
+                  const FindStates& find_states) {
+  double bytes = (1 << 20) + 2.0 * static_cast<double>(deck_text.size());
+  for (const auto& [name, value] : meta)
+    if (const auto* text = std::get_if<std::string>(&value)) bytes += 2.0 * static_cast<double>(text->size());
+  std::size_t row = 0;
+  for (const CaseResult& result : cases) {
+    std::size_t text = 0;
+    visit_attributes(result, [&](const char*, const auto& value) {
+      if constexpr (is_text<std::decay_t<decltype(value)>>) text += as_text(value).size();
+    });
+    row = std::max(row, text);
+    bytes += 64 * 1024 + 2.0 * static_cast<double>(text);
+    visit_arrays(result, [&](const char*, const auto& values, const std::vector<long>&) {
+      bytes += 1.01 * 8 * static_cast<double>(values.size());
+    });
+    if (!result.states.empty() || (find_states && find_states(result))) bytes += states_size_bound(result);
+  }
+  // A column of /summary is as wide as its longest text, so no wider than all texts of one row; there are nine.
+  return bytes + static_cast<double>(cases.size()) * (1024 + 9.0 * static_cast<double>(row));
+}
+
+void write_file(const std::string& part, const std::vector<CaseResult>& cases, const Meta& meta,
+                const std::string& deck_text, const FindStates& find_states) {
+  const double bytes = size_bound(cases, meta, deck_text, find_states);
+  reserve(part, bytes);
+  File file = create_file(part);
+  reserve(part, bytes);
+  write_attribute(file.id(), "format", std::string(format_name));
+  write_attribute(file.id(), "format_version", std::string(format_version));
+  write_attribute(file.id(), "created", utc_now());
+  {
+    const Group group = create_group(file.id(), "meta");
+    for (const auto& [name, value] : meta)
+      std::visit([&, &key = name](const auto& v) { write_attribute(group.id(), key, v); }, value);
+    write_text(group.id(), "deck", deck_text);
+    const Group all = create_group(file.id(), "cases");
+    for (std::size_t i = 0; i < cases.size(); ++i)
+      write_case(all.id(), cases[i], group_name(static_cast<long>(i)), find_states);
+    write_summary(file.id(), cases);
+  }
+  check_hdf5(H5Fflush(file.id(), H5F_SCOPE_GLOBAL), "write " + part);
+  file.close("write " + part);
+}
+
+/// Opens `path` (a file or a directory), syncs and closes it.
+void sync(const std::string& path, int flags) {
+  const int descriptor = open(path.c_str(), flags | O_CLOEXEC);
+  const bool done = descriptor >= 0 && fsync(descriptor) == 0;
+  const int reason = errno;
+  if (descriptor >= 0) close(descriptor);
+  if (!done) throw std::runtime_error("cannot write " + path + " to disk: " + std::strerror(reason));
+}
+
+Meta read_meta(hid_t group) {
+  Meta meta;
+  for (const std::string& name : attribute_names(group)) {
+    switch (attribute_kind(group, name)) {
+      case Kind::text: {
+        std::string value;
+        read_attribute(group, name, value);
+        meta[name] = value;
+        break;
+      }
+      case Kind::integer:
+      case Kind::boolean: {
+        long value = 0;
+        read_attribute(group, name, value);
+        meta[name] = value;
+        break;
+      }
+      case Kind::real: {
+        double value = 0;
+        read_attribute(group, name, value);
+        meta[name] = value;
+        break;
+      }
+      default: break;  // added by a later version or another program
+    }
+  }
+  return meta;
+}
+
+}  // namespace
+
+void write_results(const std::string& path, const std::vector<CaseResult>& cases, const Meta& meta,
+                   const std::string& deck_text, const FindStates& find_states) {
+  for (const CaseResult& result : cases) require_consistent(result);
+  const std::string part = path + ".part";
+  try {
+    write_file(part, cases, meta, deck_text, find_states);
+    std::filesystem::resize_file(part, std::filesystem::file_size(part));  // gives back what was reserved
+    sync_file(part);
+    std::filesystem::rename(part, path);
+    sync_parent(path);
+  } catch (...) {
+    std::error_code ignored;
+    std::filesystem::remove(part, ignored);
+    throw;
+  }
+}
+
+Results read_results(const std::string& path, const Origin& origin, bool with_states) {
+  const File file = open_input(path, origin);
+  try {
+    if (attribute_kind(file.id(), "format") != Kind::text) throw Hdf5Error("attribute format is missing");
+    std::string format;
+    Results results;
+    read_attribute(file.id(), "format", format);
+    if (format != format_name) throw Hdf5Error("attribute format is \"" + format + "\"");
+    read_attribute(file.id(), "format_version", results.version);
+    if (results.version.rfind("1.", 0) != 0)
+      throw Hdf5Error("its format_version " + results.version + " is not 1.x, which this program reads");
+    read_attribute(file.id(), "created", results.created);
+    results.meta = read_meta(open_group(file.id(), "meta").id());
+    results.deck_text = read_text(file.id(), "meta/deck");
+    const Group all = open_group(file.id(), "cases");
+    for (const std::string& name : child_names(all.id())) {
+      const Group group = open_group(all.id(), name);
+      CaseResult result;
+      result.index = static_cast<long>(results.cases.size());
+      try {
+        read_case_attributes(group.id(), result);
+        read_case_arrays(group.id(), result);
+        if (with_states && link_exists(group.id(), "states")) read_dataset(group.id(), "states", result.states);
+        require_consistent(result);
+      } catch (const std::exception& error) {
+        throw Hdf5Error("/cases/" + name + ": " + error.what());
+      }
+      results.cases.push_back(std::move(result));
+    }
+    return results;
+  } catch (const std::exception& error) {
+    throw InputError(origin, path + " is not a complete Elkhorn results file: " + error.what());
+  }
+}
+
+void require_consistent(const CaseResult& result) {
+  visit_arrays(result, [&](const std::string& path, const auto& values, const std::vector<long>& shape) {
+    long count = 1;
+    for (const long n : shape) count *= n;
+    if (count < 0 || values.size() != static_cast<std::size_t>(count))
+      throw std::logic_error("case " + result.name + ": " + path + " has " + std::to_string(values.size()) +
+                             " values, its attributes say " + shape_text(shape));
+  });
+  const auto states = static_cast<std::size_t>(result.length * result.batch * result.state_dim);
+  if (!result.states.empty() && result.states.size() != states)
+    throw std::logic_error("case " + result.name + ": states has " + std::to_string(result.states.size()) +
+                           " values, its attributes say " + std::to_string(states));
+}
+
+void write_states(hid_t location, const std::string& path, const CaseResult& result) {
+  write_dataset(location, path, result.states, {result.length, result.batch, result.state_dim},
+                result.precision == "float32" ? H5T_IEEE_F32LE : H5T_IEEE_F64LE);
+}
+
+void read_case_attributes(hid_t group, CaseResult& result) {
+  visit_attributes(result, [&](const char* name, auto& value) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(value)>, Status>) {
+      std::string text;
+      read_attribute(group, name, text);
+      const auto status = parse_status(text);
+      if (!status) throw Hdf5Error("attribute status is \"" + text + "\", which is no status");
+      value = *status;
+    } else {
+      read_attribute(group, name, value);
+    }
+  });
+}
+
+void read_case_arrays(hid_t group, CaseResult& result) {
+  if (link_exists(group, "history/residual")) {
+    const auto shape = dataset_shape(open_dataset(group, "history/residual"));
+    if (shape.size() != 2) throw Hdf5Error("history/residual has shape " + shape_text(shape));
+    result.history.iterations = shape[0] - 1;
+    result.history.batch = shape[1];
+  }
+  visit_arrays(result,
+               [&](const char* path, auto& values, const std::vector<long>&) { read_dataset(group, path, values); });
+}
+
+void read_summary_column(hid_t file, const std::string& name, std::vector<std::string>& values) {
+  const Datatype type = column_type(file, name);
+  if (H5Tget_class(type.id()) != H5T_STRING || H5Tis_variable_str(type.id()) > 0)
+    throw Hdf5Error("column " + name + " of /summary is not fixed-length text");
+  const std::size_t width = H5Tget_size(type.id());
+  const std::vector<char> bytes = read_column(file, name, type.id());
+  for (std::size_t i = 0; i < bytes.size(); i += width) {
+    const std::string cell(bytes.data() + i, width);
+    values.push_back(cell.substr(0, cell.find('\0')));
+  }
+}
+
+void read_summary_column(hid_t file, const std::string& name, std::vector<double>& values) {
+  const Datatype type = column_type(file, name);
+  if (H5Tget_class(type.id()) == H5T_ENUM) {
+    const Datatype memory_type = bool_type();
+    for (const char byte : read_column(file, name, memory_type.id())) values.push_back(byte != 0 ? 1 : 0);
+    return;
+  }
+  if (H5Tget_class(type.id()) != H5T_INTEGER && H5Tget_class(type.id()) != H5T_FLOAT)
+    throw Hdf5Error("column " + name + " of /summary is not numeric");
+  const std::vector<char> bytes = read_column(file, name, H5T_NATIVE_DOUBLE);
+  values.resize(bytes.size() / sizeof(double));
+  if (!values.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
+}
+
+double states_size_bound(const CaseResult& result) {
+  const double count =
+      static_cast<double>(result.length) * static_cast<double>(result.batch) * static_cast<double>(result.state_dim);
+  return (1 << 20) + 1.01 * count * (result.precision == "float32" ? 4 : 8);
+}
+
+void reserve(const std::string& path, double bytes) {
+  const auto fail = [&](const std::string& reason) {
+    throw std::runtime_error("no room for " + path + ", which may take " +
+                             std::to_string(static_cast<long>(bytes / (1 << 20)) + 1) + " MiB: " + reason);
+  };
+  rlimit limit{};
+  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+      bytes > static_cast<double>(limit.rlim_cur))
+    fail("the limit on the size of files (ulimit -f) is lower");
+  const int descriptor = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+  if (descriptor < 0) throw std::runtime_error("cannot write " + path + ": " + std::strerror(errno));
+  int reason = EOPNOTSUPP;
+#ifdef __linux__
+  reason = fallocate(descriptor, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(bytes)) == 0 ? 0 : errno;
+#endif
+  struct statvfs space {};
+  const bool known = fstatvfs(descriptor, &space) == 0;
+  close(descriptor);
+  if (reason == ENOSPC || reason == EDQUOT || reason == EFBIG) fail(std::strerror(reason));
+  // File systems that cannot reserve can still tell how much is free.
+  const double free = static_cast<double>(space.f_bavail) * static_cast<double>(space.f_frsize);
+  if (reason != 0 && known && free < bytes) fail("the disk is full");
+}
+
+std::string group_name(long index) {
+  const std::string digits = std::to_string(index);
+  return std::string(digits.size() < 6 ? 6 - digits.size() : 0, '0') + digits;
+}
+
+void sync_file(const std::string& path) { sync(path, O_RDONLY); }
+
+void sync_parent(const std::string& path) {
+  const auto parent = std::filesystem::absolute(path).parent_path();
+  sync(parent.string(), O_RDONLY | O_DIRECTORY);
+}
+
+}  // namespace elkhorn::record

@@ -1,0 +1,69 @@
+/// The results file: written in one go, read back whole (docs/results.md).
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/error.hpp"
+#include "record/hdf5.hpp"
+#include "record/result.hpp"
+
+namespace elkhorn::record {
+
+/// Provenance: attributes of /meta.
+using Meta = std::map<std::string, std::variant<std::string, long, double>>;
+
+/// Where the states of a case lie when they are not in memory: a dataset [length, batch, state_dim].
+struct StatesLocation {
+  std::string file, dataset;
+};
+/// Tells where the states of a case lie; nullopt: in CaseResult::states, or there are none.
+using FindStates = std::function<std::optional<StatesLocation>(const CaseResult&)>;
+
+/// Writes `path`.part, syncs it to disk and renames it to `path`: at no time is there a partial file under
+/// the final name. Cases become /cases/000000, 000001, … in the order given. Throws Hdf5Error (disk full,
+/// …, the .part file removed) or std::logic_error (arrays that do not fit their attributes).
+void write_results(const std::string& path, const std::vector<CaseResult>& cases, const Meta& meta,
+                   const std::string& deck_text, const FindStates& find_states = {});
+
+struct Results {
+  std::string version;  ///< format_version
+  std::string created;  ///< UTC, ISO 8601
+  Meta meta;
+  std::string deck_text;
+  std::vector<CaseResult> cases;  ///< index is the position in the file
+};
+
+/// Reads a results file; states only where asked. InputError where it is not a complete results file.
+Results read_results(const std::string& path, const Origin& origin, bool with_states = false);
+
+// Pieces shared with the journal, the recorder and `check`.
+
+/// std::logic_error where an array of the case does not have the size its attributes say.
+void require_consistent(const CaseResult& result);
+/// Writes the states of a case as dataset `path` of `location`; 32 bits where the precision is float32.
+void write_states(hid_t location, const std::string& path, const CaseResult& result);
+void read_case_attributes(hid_t group, CaseResult& result);
+/// Arrays but states; the attributes must have been read.
+void read_case_arrays(hid_t group, CaseResult& result);
+/// One column of /summary as text, numbers or flags, in row order; for comparing with the attributes.
+void read_summary_column(hid_t file, const std::string& name, std::vector<std::string>& values);
+void read_summary_column(hid_t file, const std::string& name, std::vector<double>& values);
+/// More bytes than the states of a case take on disk.
+double states_size_bound(const CaseResult& result);
+/// Reserves room for a file about to be written (created if need be, its size unchanged); throws
+/// std::runtime_error where there is none. HDF5 1.10 can crash when a write fails half-way, and the reason would
+/// be lost; so a full disk is found before HDF5 begins.
+void reserve(const std::string& path, double bytes);
+/// "000042"
+std::string group_name(long index);
+/// Writes what the kernel still buffers of `path` to disk; throws std::runtime_error.
+void sync_file(const std::string& path);
+/// The same for the directory entry of `path` after a rename or removal.
+void sync_parent(const std::string& path);
+
+}  // namespace elkhorn::record

@@ -1,0 +1,74 @@
+/// The engines that run an element over time. A scan has three phases: summarise a chunk, scan the summaries, finish
+/// the chunk from its incoming state; `serial` is the third alone, `flat` leaves all three to Kokkos::parallel_scan.
+#pragma once
+
+#include <string>
+
+#include "scan/elements.hpp"
+#include "scan/panel.hpp"
+
+namespace elkhorn::scan {
+
+enum class Engine { serial, flat, chunked };
+
+/// An engine and the number of chunks in time that the lanes are laid out for.
+struct Choice {
+  Engine engine = Engine::serial;
+  long chunks = 1;
+
+  /// "serial", "flat", "chunked:16": what results files record.
+  std::string text() const {
+    return engine == Engine::serial ? "serial"
+           : engine == Engine::flat ? "flat"
+                                    : "chunked:" + std::to_string(chunks);
+  }
+};
+
+/// Resolves a deck's `scan` for a problem: the same choice for any number of ranks, so that answers do not depend on it.
+///
+/// @param name     auto | serial | flat | chunked | chunked:N
+/// @param length   T
+/// @param batch    B of the whole run, all ranks
+/// @param threads  threads of one rank
+/// @param dense    whether chunk summaries cost matrix products
+Choice choose(const std::string& name, long length, long batch, int threads, bool dense);
+
+/// Runs elements of one type over panels laid out by `map`. Work memory is allocated once, here.
+template <class Element>
+class Scan {
+ public:
+  using Real = typename Element::Real;
+
+  /// `sample` gives the sizes (its panels may be empty).
+  Scan(Engine engine, const LaneMap& map, const Element& sample);
+
+  /// Replaces r_t by δ_t in `element.increment` for all sequences that are active.
+  void run(const Element& element, const Active& active) const;
+
+  /// Bytes of work memory beyond the panels.
+  double bytes() const {
+    return sizeof(Real) * (double(workspace_.size()) + double(states_.size()) + double(summaries_.size()));
+  }
+
+ private:
+  void serial(const Element& element, const Active& active) const;
+  void flat(const Element& element, const Active& active) const;
+  void chunked(const Element& element, const Active& active) const;
+
+  Engine engine_;
+  LaneMap map_;
+  Matrix<Real> workspace_;  ///< (concurrent work items, state + summary + scratch)
+  Matrix<Real> states_;     ///< chunked: (group·slots, state) the state before each chunk
+  Matrix<Real> summaries_;  ///< chunked: (group·slots, summary)
+};
+
+extern template class Scan<AffineDiagonal<float>>;
+extern template class Scan<AffineDiagonal<double>>;
+extern template class Scan<AffineDense<float>>;
+extern template class Scan<AffineDense<double>>;
+extern template class Scan<KalmanDiagonal<float>>;
+extern template class Scan<KalmanDiagonal<double>>;
+extern template class Scan<KalmanDense<float>>;
+extern template class Scan<KalmanDense<double>>;
+
+}  // namespace elkhorn::scan

@@ -1,0 +1,85 @@
+/// Lanes: how (time, sequence) pairs are laid out for the solvers.
+///
+/// Time is cut into `chunks` equal chunks of `steps` steps; a lane is one chunk of one sequence, and all lanes advance
+/// through their steps together. `lane_width` lanes form a group whose numbers are interleaved, so that one vector
+/// register holds the same component of the same step of all lanes of the group:
+///
+///     panel(group, step, component, lane in group),   t = chunk · steps + step,   lane = chunk · batch + sequence
+///
+/// The same layout serves every level of parallelism: groups over threads, lanes in vector registers (hosts) or
+/// neighbouring threads (GPUs). With few sequences the lanes are filled with chunks of time, with many one chunk does.
+#pragma once
+
+#include <algorithm>
+
+#include "core/kokkos.hpp"
+
+namespace elkhorn::scan {
+
+/// (group, step, component, lane). State panels have one more step: step 0 is the state before the chunk.
+template <class Real>
+using Panel = Kokkos::View<Real****, Kokkos::LayoutRight, Memory>;
+
+struct LaneMap {
+  long length = 0;  ///< T
+  long batch = 0;   ///< B on this rank
+  long chunks = 1;  ///< chunks of time
+  long steps = 0;   ///< ceil(T / chunks); only trailing chunks hold fewer
+  long groups = 0;  ///< ceil(chunks · batch / lane_width)
+
+  LaneMap() = default;
+  LaneMap(long length_, long batch_, long chunks_)
+      : length(length_), batch(batch_), chunks(std::max(1L, std::min(chunks_, std::max(1L, length_)))) {
+    steps = (length + chunks - 1) / chunks;
+    groups = (chunks * batch + lane_width - 1) / lane_width;
+  }
+
+  KOKKOS_INLINE_FUNCTION long lanes() const { return chunks * batch; }
+  KOKKOS_INLINE_FUNCTION long chunk_of(long lane) const { return batch > 0 ? lane / batch : 0; }
+  KOKKOS_INLINE_FUNCTION long sequence_of(long lane) const { return batch > 0 ? lane % batch : 0; }
+  /// Steps that lane holds: `steps`, fewer in trailing chunks, 0 in padding.
+  KOKKOS_INLINE_FUNCTION long steps_of(long lane) const {
+    if (lane >= lanes()) return 0;
+    const long rest = length - chunk_of(lane) * steps;
+    return rest <= 0 ? 0 : (rest < steps ? rest : steps);
+  }
+};
+
+/// Which sequences of this rank still iterate; an empty view means all.
+struct Active {
+  Vector<int> sequences;
+
+  KOKKOS_INLINE_FUNCTION bool sequence(long b) const { return sequences.extent(0) == 0 || sequences(b) != 0; }
+  KOKKOS_INLINE_FUNCTION bool group(const LaneMap& map, long g) const {
+    if (sequences.extent(0) == 0) return true;
+    for (long lane = g * lane_width; lane < (g + 1) * lane_width && lane < map.lanes(); ++lane)
+      if (sequences(map.sequence_of(lane)) != 0) return true;
+    return false;
+  }
+};
+
+/// A strip of numbers: component i of P (all lanes of a group, or one of them) is at p[i · Stride].
+template <class P, int Stride>
+struct Strip {
+  using Number = P;
+  static constexpr int stride = Stride / width_of<P>;  ///< in units of P
+  real_of<P>* p;
+
+  KOKKOS_INLINE_FUNCTION P operator[](long i) const { return load<P>(p + i * Stride); }
+  KOKKOS_INLINE_FUNCTION void set(long i, P value) const { store<P>(p + i * Stride, value); }
+  KOKKOS_INLINE_FUNCTION Strip from(long i) const { return {p + i * Stride}; }
+};
+
+/// Strips within panels, and within dense work memory.
+template <class P>
+using PanelStrip = Strip<P, lane_width>;
+template <class P>
+using WorkStrip = Strip<P, width_of<P>>;
+
+/// Components of step k of a group, or of lane `lane` of it where P is a single number.
+template <class P, class PanelType>
+KOKKOS_INLINE_FUNCTION PanelStrip<P> strip(const PanelType& panel, long group, long k, int lane = 0) {
+  return {const_cast<real_of<P>*>(&panel(group, k, 0, lane))};
+}
+
+}  // namespace elkhorn::scan

@@ -1,0 +1,43 @@
+#include "solvers/solver.hpp"
+
+#include <stdexcept>
+
+#include "solvers/kinds.hpp"
+#include "solvers/newton.hpp"
+#include "solvers/sequential.hpp"
+
+namespace elkhorn::solvers {
+
+template <class Real>
+std::unique_ptr<Solver<Real>> make_solver(const systems::Instance<Real>& instance, const Setup<Real>& setup) {
+  const SolverKind* kind = find_kind(setup.config.kind);
+  if (!kind) throw std::invalid_argument("no solver is named '" + setup.config.kind + "'");
+  if (!kind->iterative) return std::make_unique<Sequential<Real>>(instance);
+  return std::make_unique<Newton<Real>>(*kind, instance, setup);
+}
+
+template std::unique_ptr<Solver<float>> make_solver(const systems::Instance<float>&, const Setup<float>&);
+template std::unique_ptr<Solver<double>> make_solver(const systems::Instance<double>&, const Setup<double>&);
+
+MemoryModel model_memory(const deck::Case& c, const systems::Shape& shape, int ranks, int threads) {
+  const SolverKind* kind = find_kind(c.solver.kind);
+  const double real = c.precision == deck::Precision::float32 ? 4 : 8;
+  const double D = double(shape.state_dim), n = double(shape.input_dim), T = double(shape.length);
+  const long local = parallel::split(c.batch, ranks / c.time_ranks, 0).size();
+  const double rows = T * double(local);
+  MemoryModel out;
+  out.drivers = real * rows * n + real * double(local) * D;
+  // The answer, and the oracle it is validated against.
+  out.answer = real * rows * D * 2;
+  if (!kind || !kind->iterative) return out;
+  const bool dense = kind->linearization == Linearization::dense;
+  const scan::Choice choice = scan::choose(c.solver.scan, shape.length, c.batch, threads, dense);
+  const scan::LaneMap map(shape.length, local, choice.chunks);
+  const double lanes = double(map.groups) * lane_width, steps = double(map.steps);
+  const double jacobian = dense ? D * D : kind->linearization == Linearization::diagonal ? D : 0;
+  out.solver = real * lanes * ((steps + 1) * D + steps * (D + n + jacobian));
+  out.solver += lanes * double(systems::blocks(map.steps)) * (real + sizeof(int));
+  return out;
+}
+
+}  // namespace elkhorn::solvers

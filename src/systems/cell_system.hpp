@@ -1,0 +1,179 @@
+/// From a cell — the formulas of one step for one number type — to a System: the kernels every system shares.
+///
+/// A cell is a small struct copied into kernels, with views of its parameters and
+///
+///   int state_dim() const, input_dim() const
+///   double flops(Linearization) const
+///   template <Linearization L, class S, class U, class Out>
+///   KOKKOS_FUNCTION void evaluate(const S& s, const U& u, Out& out) const
+///
+/// which reads s[i], u[i] and calls out.value(i, f_i) for every i, out.diagonal(i, ∂f_i/∂s_i) if L is diagonal and
+/// out.dense(i, j, ∂f_i/∂s_j) if it is dense. Numbers are of type S::Number: a Pack of lanes or one lane's real.
+#pragma once
+
+#include <utility>
+
+#include "systems/system.hpp"
+
+namespace elkhorn::systems {
+
+namespace detail {
+
+/// Takes what a cell produces into the panels, as residual and Jacobian.
+template <class P>
+struct PanelOutput {
+  scan::PanelStrip<P> current, residual, jacobian;
+  int dim;
+  P worst;
+
+  KOKKOS_INLINE_FUNCTION void value(int i, P f) {
+    const P r = current[i] - f;
+    residual.set(i, r);
+    worst = larger(worst, magnitude(r));
+  }
+  KOKKOS_INLINE_FUNCTION void diagonal(int i, P d) { jacobian.set(i, d); }
+  KOKKOS_INLINE_FUNCTION void dense(int i, int j, P d) { jacobian.set(static_cast<long>(i) * dim + j, d); }
+};
+
+template <class P>
+struct StateOutput {
+  scan::WorkStrip<P> next;
+
+  KOKKOS_INLINE_FUNCTION void value(int i, P f) { next.set(i, f); }
+  KOKKOS_INLINE_FUNCTION void diagonal(int, P) {}
+  KOKKOS_INLINE_FUNCTION void dense(int, int, P) {}
+};
+
+/// One item a block of steps of a group (hosts) or of a lane (GPUs).
+template <class Cell, Linearization L>
+struct EvaluateKernel {
+  using Real = typename Cell::Real;
+  using P = LanePack<Real>;
+
+  Cell cell;
+  Evaluation<Real> args;
+
+  KOKKOS_INLINE_FUNCTION void operator()(long index) const {
+    const int lane = static_cast<int>(index % items_per_group);
+    const long block_count = args.worst.extent(1);
+    const long block = index / items_per_group % block_count;
+    const long group = index / items_per_group / block_count;
+    if (!args.active.group(args.map, group)) return;
+    const long end = (block + 1) * block_steps < args.map.steps ? (block + 1) * block_steps : args.map.steps;
+    // Lanes of a group hold different numbers of steps where the last chunk is shorter: those rows do not count.
+    const long full = full_steps(group, lane);
+    P worst(Real(0));
+    for (long k = block * block_steps; k < end; ++k) {
+      const auto u = scan::strip<P>(args.inputs, group, k, lane);
+      PanelOutput<P> out{scan::strip<P>(args.states, group, k + 1, lane), scan::strip<P>(args.residual, group, k, lane),
+                         L == Linearization::diagonal || L == Linearization::dense
+                             ? scan::strip<P>(args.jacobian, group, k, lane)
+                             : scan::PanelStrip<P>{nullptr},
+                         cell.state_dim(), P(Real(0))};
+      cell.template evaluate<L>(scan::strip<P>(args.states, group, k, lane), u, out);
+      worst = larger(worst, k < full ? out.worst : masked(out.worst, group, lane, k));
+    }
+    store<P>(&args.worst(group, block, lane), worst);
+  }
+
+  /// Steps that all lanes of this item hold.
+  KOKKOS_INLINE_FUNCTION long full_steps(long group, int lane) const {
+    long fewest = args.map.steps;
+    for (int w = 0; w < width_of<P>; ++w) {
+      const long steps = args.map.steps_of(group * lane_width + lane + w);
+      fewest = steps < fewest ? steps : fewest;
+    }
+    return fewest;
+  }
+
+  KOKKOS_INLINE_FUNCTION P masked(P value, long group, int lane, long k) const {
+    Real kept[width_of<P>];
+    store<P>(kept, value);
+    for (int w = 0; w < width_of<P>; ++w)
+      if (k >= args.map.steps_of(group * lane_width + lane + w)) kept[w] = Real(0);
+    return load<P>(kept);
+  }
+};
+
+/// One item a group of sequences (hosts) or a sequence (GPUs), from the first step to the last.
+template <class Cell>
+struct RolloutKernel {
+  using Real = typename Cell::Real;
+  using P = LanePack<Real>;
+
+  Cell cell;
+  Rows<Real> drivers;
+  Matrix<Real> initial;
+  Rows<Real> states;
+  Matrix<Real> workspace;  ///< (items, (2 D + n) · lanes of an item)
+
+  KOKKOS_INLINE_FUNCTION void operator()(long item) const {
+    constexpr int width = width_of<P>;
+    const long length = states.extent(0), batch = states.extent(1), first = item * width;
+    const int lanes = static_cast<int>(batch - first < width ? batch - first : width);
+    const int dim = cell.state_dim(), inputs = cell.input_dim();
+    Real* const now = &workspace(item, 0);
+    Real* const next = now + dim * width;
+    Real* const u = next + dim * width;
+    for (int i = 0; i < (2 * dim + inputs) * width; ++i) now[i] = Real(0);
+    for (int w = 0; w < lanes; ++w)
+      for (int i = 0; i < dim; ++i) now[i * width + w] = initial(first + w, i);
+    scan::WorkStrip<P> s{now};
+    StateOutput<P> out{{next}};
+    for (long t = 0; t < length; ++t) {
+      for (int w = 0; w < lanes; ++w)
+        for (int i = 0; i < inputs; ++i) u[i * width + w] = drivers(t, first + w, i);
+      cell.template evaluate<Linearization::zero>(s, scan::WorkStrip<P>{u}, out);
+      for (int w = 0; w < lanes; ++w)
+        for (int i = 0; i < dim; ++i) states(t, first + w, i) = out.next.p[i * width + w];
+      Real* const swap = s.p;
+      s.p = out.next.p;
+      out.next.p = swap;
+    }
+  }
+};
+
+}  // namespace detail
+
+template <class Cell>
+class CellSystem : public System<typename Cell::Real> {
+ public:
+  using Real = typename Cell::Real;
+
+  CellSystem(Cell cell, double parameter_bytes) : cell_(std::move(cell)), parameter_bytes_(parameter_bytes) {}
+
+  long state_dim() const override { return cell_.state_dim(); }
+  long input_dim() const override { return cell_.input_dim(); }
+  double flops(Linearization l) const override { return cell_.flops(l); }
+  double parameter_bytes() const override { return parameter_bytes_; }
+
+  void evaluate(Linearization l, const Evaluation<Real>& args) const override {
+    switch (l) {
+      case Linearization::zero:
+      case Linearization::identity: return launch<Linearization::zero>(args);
+      case Linearization::diagonal: return launch<Linearization::diagonal>(args);
+      case Linearization::dense: return launch<Linearization::dense>(args);
+    }
+  }
+
+  void rollout(const Rows<Real>& drivers, const Matrix<Real>& initial, const Rows<Real>& states) const override {
+    constexpr int width = width_of<LanePack<Real>>;
+    const long items = (static_cast<long>(states.extent(1)) + width - 1) / width;
+    if (items == 0 || states.extent(0) == 0) return;
+    const auto workspace = make_view<Matrix<Real>>("rollout workspace", items, (2 * state_dim() + input_dim()) * width);
+    Kokkos::parallel_for("rollout", Kokkos::RangePolicy<Exec>(0, items),
+                         detail::RolloutKernel<Cell>{cell_, drivers, initial, states, workspace});
+  }
+
+ private:
+  template <Linearization L>
+  void launch(const Evaluation<Real>& args) const {
+    const long items = args.map.groups * static_cast<long>(args.worst.extent(1)) * items_per_group;
+    Kokkos::parallel_for("evaluate", Kokkos::RangePolicy<Exec>(0, items), detail::EvaluateKernel<Cell, L>{cell_, args});
+  }
+
+  Cell cell_;
+  double parameter_bytes_;
+};
+
+}  // namespace elkhorn::systems

@@ -1,0 +1,201 @@
+#include "systems/data.hpp"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+namespace elkhorn::systems {
+
+namespace {
+
+bool from_file(const std::string& reference) { return reference.find(".h5:") != std::string::npos; }
+
+bool fits(const std::vector<long>& shape, const std::vector<long>& wanted) {
+  if (shape.size() != wanted.size()) return false;
+  for (std::size_t i = 0; i < shape.size(); ++i)
+    if (wanted[i] >= 0 && shape[i] != wanted[i]) return false;
+  return true;
+}
+
+std::string wanted_text(const std::vector<long>& wanted) {
+  std::string out = "[";
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    if (i > 0) out += ", ";
+    out += wanted[i] < 0 ? "any" : std::to_string(wanted[i]);
+  }
+  return out + "]";
+}
+
+/// A finite array of a file named in a deck, with one of the accepted numbers of dimensions.
+Array read_named(const deck::Case& c, const std::string& key, const std::string& reference,
+                 const std::vector<int>& ranks) {
+  const Origin origin = c.origin(key);
+  const auto [file, path] = record::split_reference(reference, origin);
+  const Array array = record::read_array(file, path, origin, ranks);
+  record::require_finite(array, file + ":" + path, origin);
+  return array;
+}
+
+Array read_drivers(const deck::Case& c, long inputs, long extra) {
+  const std::string key = "problem.drivers";
+  Array a = read_named(c, key, c.drivers, {1, 2, 3});
+  // (T), (T, n) and (T, B, n) to (T, B or 1, n)
+  if (a.shape.size() == 1) a.shape = {a.shape[0], 1, 1};
+  if (a.shape.size() == 2) a.shape = {a.shape[0], 1, a.shape[1]};
+  if (a.shape[2] != inputs)
+    throw InputError(c.origin(key), fmt::format("{} holds {} numbers a step, the system takes {}", c.drivers,
+                                                a.shape[2], inputs));
+  if (a.shape[1] != 1 && a.shape[1] != c.batch)
+    throw InputError(c.origin(key), fmt::format("{} holds {} sequences, problem.batch is {}", c.drivers, a.shape[1],
+                                                c.batch));
+  if (c.length > 0 && a.shape[0] < c.length + extra)
+    throw InputError(c.origin(key), fmt::format("{} holds {} steps, problem.length = {} needs {}", c.drivers,
+                                                a.shape[0], c.length, c.length + extra));
+  if (a.shape[0] <= extra) throw InputError(c.origin(key), fmt::format("{} holds no steps", c.drivers));
+  return a;
+}
+
+Array read_initial_state(const deck::Case& c, long dim) {
+  const std::string key = "problem.initial_state";
+  Array a = read_named(c, key, c.initial_state, {1, 2});
+  if (a.shape.size() == 1) a.shape = {1, a.shape[0]};
+  if (a.shape[1] != dim)
+    throw InputError(c.origin(key), fmt::format("{} holds {} numbers a state, the system has {}", c.initial_state,
+                                                a.shape[1], dim));
+  if (a.shape[0] != 1 && a.shape[0] != c.batch)
+    throw InputError(c.origin(key), fmt::format("{} holds {} sequences, problem.batch is {}", c.initial_state,
+                                                a.shape[0], c.batch));
+  return a;
+}
+
+}  // namespace
+
+Array read_weights(const deck::Case& c, const std::string& name, const std::vector<long>& shape) {
+  const Origin origin = c.origin("system.weights");
+  auto [file, group] = record::split_reference(c.weights, origin);
+  const std::string path = (group == "/" ? "" : group) + "/" + name;
+  Array a = record::read_array(file, path, origin);
+  if (!fits(a.shape, shape))
+    throw InputError(origin, fmt::format("{}:{} has shape {}, expected {}", file, path, record::shape_text(a.shape),
+                                         wanted_text(shape)));
+  record::require_finite(a, file + ":" + path, origin);
+  return a;
+}
+
+Array read_weights_or_zeros(const deck::Case& c, const std::string& name, const std::vector<long>& shape) {
+  const auto [file, group] = record::split_reference(c.weights, c.origin("system.weights"));
+  if (record::exists(file, (group == "/" ? "" : group) + "/" + name)) return read_weights(c, name, shape);
+  long count = 1;
+  for (const long extent : shape) count *= extent;
+  return {shape, std::vector<double>(static_cast<std::size_t>(count), 0.0)};
+}
+
+std::vector<double> random_orthogonal(long n, std::uint64_t seed, std::uint64_t offset) {
+  std::vector<double> q(static_cast<std::size_t>(n * n));
+  for (std::size_t i = 0; i < q.size(); ++i) q[i] = random_normal(seed, Stream::weights, offset + i);
+  // Gram–Schmidt, twice for orthogonality to rounding; rows of normal numbers make it uniform over rotations.
+  for (long i = 0; i < n; ++i) {
+    double* const row = &q[static_cast<std::size_t>(i * n)];
+    for (int pass = 0; pass < 2; ++pass) {
+      for (long j = 0; j < i; ++j) {
+        const double* const other = &q[static_cast<std::size_t>(j * n)];
+        double dot = 0;
+        for (long k = 0; k < n; ++k) dot += row[k] * other[k];
+        for (long k = 0; k < n; ++k) row[k] -= dot * other[k];
+      }
+      double norm = 0;
+      for (long k = 0; k < n; ++k) norm += row[k] * row[k];
+      norm = std::sqrt(norm);
+      for (long k = 0; k < n; ++k) row[k] /= norm;
+    }
+  }
+  return q;
+}
+
+std::vector<double> random_lecun_normal(long count, long fan_in, std::uint64_t seed, std::uint64_t offset) {
+  // A normal number truncated to ±2 has this standard deviation; dividing by it restores the variance.
+  constexpr double truncated_deviation = 0.87962566103423978;
+  const double scale = std::sqrt(1.0 / static_cast<double>(fan_in)) / truncated_deviation;
+  std::vector<double> values(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    double x = 3;
+    // each number has its own block of candidates, so that it depends on nothing drawn before
+    for (std::uint64_t candidate = 0; std::fabs(x) > 2; ++candidate)
+      x = random_normal(seed, Stream::weights, (offset + i) * 64 + candidate);
+    values[i] = scale * x;
+  }
+  return values;
+}
+
+DriverShape inspect_drivers(const deck::Case& c, long inputs, long extra) {
+  if (from_file(c.drivers)) return {c.length > 0 ? c.length + extra : read_drivers(c, inputs, extra).shape[0]};
+  if (c.length <= 0)
+    throw InputError(c.origin("problem.length"), "is missing; write the number of steps, or name drivers in a file");
+  return {c.length + extra};
+}
+
+template <class Real>
+Rows<Real> make_drivers(const deck::Case& c, long steps, long inputs, parallel::Range batch) {
+  const auto drivers = make_view<Rows<Real>>("drivers", steps, batch.size(), inputs);
+  const auto host = Kokkos::create_mirror_view(drivers);
+  using Each = Kokkos::RangePolicy<HostExec>;
+  if (from_file(c.drivers)) {
+    const Array a = read_drivers(c, inputs, 0);
+    for (long t = 0; t < steps; ++t)
+      for (long b = batch.begin; b < batch.end; ++b)
+        for (long i = 0; i < inputs; ++i)
+          host(t, b - batch.begin, i) =
+              static_cast<Real>(a.values[static_cast<std::size_t>((t * a.shape[1] + (a.shape[1] == 1 ? 0 : b)) * inputs + i)]);
+  } else {
+    const std::uint64_t seed = c.seed;
+    const long all = c.batch, n = inputs;
+    Kokkos::parallel_for("random drivers", Each(0, steps), [=](const long t) {
+      for (long b = batch.begin; b < batch.end; ++b)
+        for (long i = 0; i < n; ++i)
+          host(t, b - batch.begin, i) = static_cast<Real>(
+              random_normal(seed, Stream::drivers, static_cast<std::uint64_t>((t * all + b) * n + i)));
+    });
+    HostExec().fence();
+  }
+  Kokkos::deep_copy(drivers, host);
+  return drivers;
+}
+
+void inspect_initial_state(const deck::Case& c, long dim) {
+  if (from_file(c.initial_state)) read_initial_state(c, dim);
+}
+
+template <class Real>
+Matrix<Real> make_initial_state(const deck::Case& c, long dim, parallel::Range batch) {
+  const auto initial = make_view<Matrix<Real>>("initial state", batch.size(), dim);
+  const auto host = Kokkos::create_mirror_view(initial);
+  const bool file = from_file(c.initial_state);
+  const Array a = file ? read_initial_state(c, dim) : Array{};
+  for (long b = batch.begin; b < batch.end; ++b)
+    for (long i = 0; i < dim; ++i)
+      host(b - batch.begin, i) = static_cast<Real>(
+          file ? a.values[static_cast<std::size_t>((a.shape[0] == 1 ? 0 : b) * dim + i)]
+          : c.initial_state == "random"
+              ? random_normal(c.seed, Stream::initial_state, static_cast<std::uint64_t>(b * dim + i))
+              : 0.0);
+  Kokkos::deep_copy(initial, host);
+  return initial;
+}
+
+template <class Real>
+Vector<Real> to_device(const std::vector<double>& values) {
+  const auto out = make_view<Vector<Real>>("parameters", values.size());
+  const auto host = Kokkos::create_mirror_view(out);
+  for (std::size_t i = 0; i < values.size(); ++i) host(i) = static_cast<Real>(values[i]);
+  Kokkos::deep_copy(out, host);
+  return out;
+}
+
+template Rows<float> make_drivers<float>(const deck::Case&, long, long, parallel::Range);
+template Rows<double> make_drivers<double>(const deck::Case&, long, long, parallel::Range);
+template Matrix<float> make_initial_state<float>(const deck::Case&, long, parallel::Range);
+template Matrix<double> make_initial_state<double>(const deck::Case&, long, parallel::Range);
+template Vector<float> to_device<float>(const std::vector<double>&);
+template Vector<double> to_device<double>(const std::vector<double>&);
+
+}  // namespace elkhorn::systems

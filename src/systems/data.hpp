@@ -1,0 +1,49 @@
+/// Where a system's numbers come from: files named in decks, and random initialisers.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "record/hdf5.hpp"
+#include "systems/random.hpp"
+#include "systems/registration.hpp"
+
+namespace elkhorn::systems {
+
+using record::Array;
+
+/// Reads dataset `name` of the weights group a case names ("file.h5:/group") and checks that all values are finite and
+/// that the shape is `shape`, where −1 accepts any extent.
+Array read_weights(const deck::Case& c, const std::string& name, const std::vector<long>& shape);
+
+/// As `read_weights`, zeros of that shape where the file has no such dataset.
+Array read_weights_or_zeros(const deck::Case& c, const std::string& name, const std::vector<long>& shape);
+
+/// A uniformly distributed orthogonal n×n matrix, row by row: flax's `orthogonal()`. Numbers from `offset` of a stream.
+std::vector<double> random_orthogonal(long n, std::uint64_t seed, std::uint64_t offset);
+
+/// Truncated normal numbers (±2 standard deviations) of variance 1/fan_in: flax's `lecun_normal()`.
+std::vector<double> random_lecun_normal(long count, long fan_in, std::uint64_t seed, std::uint64_t offset);
+
+/// The drivers of a case as an array, where they come from a file: shape (T, B or 1, n), checked against the case.
+/// @param inputs   numbers a step; @param extra steps the system needs beyond `length`
+struct DriverShape {
+  long steps = 0;  ///< in the file or of the case, including `extra`
+};
+DriverShape inspect_drivers(const deck::Case& c, long inputs, long extra);
+
+/// Drivers (T + extra, B of this rank, n), drawn from N(0, 1) or read; files without a batch axis serve all sequences.
+template <class Real>
+Rows<Real> make_drivers(const deck::Case& c, long steps, long inputs, parallel::Range batch);
+
+/// s_0 (B of this rank, D): zero, N(0, 1) or read; files without a batch axis serve all sequences.
+template <class Real>
+Matrix<Real> make_initial_state(const deck::Case& c, long dim, parallel::Range batch);
+/// Throws InputError where the file of `initial_state` does not fit.
+void inspect_initial_state(const deck::Case& c, long dim);
+
+/// A device view of host numbers, converted.
+template <class Real>
+Vector<Real> to_device(const std::vector<double>& values);
+
+}  // namespace elkhorn::systems

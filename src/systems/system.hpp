@@ -1,0 +1,91 @@
+/// What solvers know of a system: f and its linearizations over panels, and the step-by-step rollout.
+///
+/// A system never meets an engine or an element: it fills panels, so adding one adds no scan instantiations.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "core/kokkos.hpp"
+#include "deck/case.hpp"
+#include "parallel/split.hpp"
+#include "scan/panel.hpp"
+#include "systems/linearization.hpp"
+
+namespace elkhorn::systems {
+
+/// The arrays of one evaluation over all steps of all active lanes.
+template <class Real>
+struct Evaluation {
+  scan::LaneMap map;
+  scan::Active active;
+  scan::Panel<Real> states;    ///< (group, steps + 1, D, lane): rows k and k + 1 are the iterate before and after step k
+  scan::Panel<Real> inputs;    ///< (group, steps, n, lane)
+  scan::Panel<Real> residual;  ///< out (group, steps, D, lane): r_t = s_t − f_t(s_{t−1})
+  scan::Panel<Real> jacobian;  ///< out (group, steps, D or D·D, lane); not touched for zero and identity
+  /// out (group, blocks of `block_steps`, lane): the largest |r| of the block, infinity where one is not a number
+  Kokkos::View<Real***, Kokkos::LayoutRight, Memory> worst;
+};
+
+/// Steps one work item of a panel kernel takes: enough to amortise its start, few enough to balance threads.
+inline constexpr long block_steps = 32;
+inline long blocks(long steps) { return (steps + block_steps - 1) / block_steps; }
+
+/// Which error a system's users look at: MAD = Σ over time and `count` coordinates from `first`, divided as named.
+struct ErrorMeasure {
+  long first = 0;
+  long count = 0;
+  double divisor = 1;  ///< T·count, or the published definition
+};
+
+template <class Real>
+class System {
+ public:
+  virtual ~System() = default;
+
+  virtual long state_dim() const = 0;  ///< D
+  virtual long input_dim() const = 0;  ///< n, numbers a driver has at each step
+
+  /// Fills residual, jacobian (diagonal or dense) and worst. Launches kernels; fences nothing.
+  virtual void evaluate(Linearization linearization, const Evaluation<Real>& args) const = 0;
+
+  /// s_t = f(s_{t−1}, u_t) for t = 1..T: the sequential oracle. Launches one kernel; fences nothing.
+  /// @param drivers  (T, B, n)   @param initial (B, D)   @param states out (T, B, D)
+  virtual void rollout(const Rows<Real>& drivers, const Matrix<Real>& initial, const Rows<Real>& states) const = 0;
+
+  /// Floating-point operations of f and what `linearization` adds, for one step of one sequence (σ, tanh: 1 each).
+  virtual double flops(Linearization linearization) const = 0;
+
+  /// Bytes of parameters.
+  virtual double parameter_bytes() const = 0;
+
+  virtual ErrorMeasure error_measure(long length) const {
+    return {0, state_dim(), double(length) * double(state_dim())};
+  }
+};
+
+/// A system with the data of this rank's sequences.
+template <class Real>
+struct Instance {
+  std::shared_ptr<const System<Real>> system;
+  Rows<Real> drivers;     ///< (T, B, n)
+  Matrix<Real> initial;   ///< (B, D): s_0
+  long length() const { return static_cast<long>(drivers.extent(0)); }
+  long batch() const { return static_cast<long>(drivers.extent(1)); }
+};
+
+/// Sizes a case has once its files are read.
+struct Shape {
+  long state_dim = 0;
+  long input_dim = 0;
+  long length = 0;
+};
+
+/// Reads the files a case names and checks them (shapes, finite values); throws InputError naming file, key and line.
+Shape inspect(const deck::Case& c);
+
+/// The system of a case with the sequences `batch` of it. Throws InputError like `inspect`.
+template <class Real>
+Instance<Real> make_instance(const deck::Case& c, parallel::Range batch);
+
+}  // namespace elkhorn::systems

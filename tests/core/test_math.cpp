@@ -1,0 +1,85 @@
+// The vectorised transcendental functions against the libm in higher precision, in units in the last place.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include "core/kokkos.hpp"
+#include "core/math.hpp"
+
+namespace {
+
+using namespace elkhorn;
+
+template <class Real>
+double ulps(Real got, long double exact) {
+  const Real rounded = static_cast<Real>(exact);
+  const Real ulp = std::nextafter(std::fabs(rounded), std::numeric_limits<Real>::infinity()) - std::fabs(rounded);
+  return static_cast<double>(std::fabs(static_cast<long double>(got) - exact) / ulp);
+}
+
+template <class Real>
+class Math : public ::testing::Test {
+ protected:
+  /// Largest error over [low, high] and over small arguments, of packs; single numbers must give the same.
+  template <class F, class G>
+  double worst(double low, double high, const F& f, const G& exact) {
+    using P = Pack<Real, 8>;
+    std::mt19937_64 rng(7);
+    std::uniform_real_distribution<double> wide(low, high), exponent(-30, 1);
+    double result = 0;
+    for (int i = 0; i < 40000; ++i) {
+      P x;
+      for (int w = 0; w < 8; ++w)
+        x.set(w, Real(i % 4 ? wide(rng) : std::min(high, std::max(low, (w % 2 ? -1 : 1) * std::exp2(exponent(rng))))));
+      const P y = f(x);
+      for (int w = 0; w < 8; ++w) result = std::max(result, ulps<Real>(y[w], exact(static_cast<long double>(x[w]))));
+    }
+    return result;
+  }
+};
+using Reals = ::testing::Types<float, double>;
+TYPED_TEST_SUITE(Math, Reals);
+
+TYPED_TEST(Math, ErrorsAreWithinTheStatedBounds) {
+  using Real = TypeParam;
+  const double bound = sizeof(Real) == 8 ? 2.5 : 4;
+  const double range = sizeof(Real) == 8 ? 700 : 85;
+  const double e = this->worst(-range, range, [](auto x) { return exponential(x); }, [](long double x) { return std::exp(x); });
+  const double t = this->worst(-25, 25, [](auto x) { return hyperbolic_tangent(x); }, [](long double x) { return std::tanh(x); });
+  const double s = this->worst(-range, range, [](auto x) { return sigmoid(x); },
+                               [](long double x) { return 1.0L / (1.0L + std::exp(-x)); });
+  const double p = this->worst(-range, range, [](auto x) { return softplus(x); },
+                               [](long double x) { return std::fmax(x, 0.0L) + std::log1p(std::exp(-std::fabs(x))); });
+  std::printf("ulp: exp %.2f tanh %.2f sigmoid %.2f softplus %.2f\n", e, t, s, p);
+  EXPECT_LE(e, bound);
+  EXPECT_LE(t, bound);
+  EXPECT_LE(s, bound);
+  EXPECT_LE(p, bound + 1);
+}
+
+TYPED_TEST(Math, ExtremesSaturateAndNaNSurvivesTanh) {
+  using Real = TypeParam;
+  const Real inf = std::numeric_limits<Real>::infinity();
+  using P = Pack<Real, 8>;
+  EXPECT_EQ(hyperbolic_tangent(P(Real(1e30)))[0], Real(1));
+  EXPECT_EQ(hyperbolic_tangent(P(Real(-1e30)))[3], Real(-1));
+  EXPECT_EQ(hyperbolic_tangent(P(Real(0)))[3], Real(0));
+  EXPECT_TRUE(std::isnan(hyperbolic_tangent(P(std::numeric_limits<Real>::quiet_NaN()))[5]));
+  EXPECT_EQ(sigmoid(P(inf))[1], Real(1));
+  EXPECT_LT(sigmoid(P(-inf))[1], Real(1e-30));
+  EXPECT_TRUE(std::isfinite(exponential(P(Real(1e30)))[0]));
+}
+
+TEST(Pack, MagnitudeNeverLosesNaN) {
+  using P = Pack<double, 8>;
+  P x(1.0);
+  x.set(3, std::nan(""));
+  x.set(4, -2.0);
+  const P m = larger(P(5.0), magnitude(x));
+  EXPECT_EQ(m[3], INFINITY);
+  EXPECT_EQ(m[4], 5.0);
+}
+
+}  // namespace

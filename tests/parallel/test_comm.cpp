@@ -1,0 +1,193 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "parallel/comm.hpp"
+
+namespace elkhorn::parallel {
+namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+TEST(Comm, IsACommunicatorOfItsOwn) {
+  const Comm comm;
+  int relation = MPI_UNEQUAL;
+  ASSERT_EQ(MPI_Comm_compare(comm.handle(), MPI_COMM_WORLD, &relation), MPI_SUCCESS);
+  EXPECT_EQ(relation, MPI_CONGRUENT);
+  int rank = -1, size = -1;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  MPI_Comm_size(MPI_COMM_WORLD, &size);
+  EXPECT_EQ(comm.rank(), rank);
+  EXPECT_EQ(comm.size(), size);
+  EXPECT_EQ(comm.is_root(), rank == 0);
+}
+
+TEST(Comm, MovesAndLeavesNothingBehind) {
+  Comm first;
+  const MPI_Comm handle = first.handle();
+  Comm second = std::move(first);
+  EXPECT_EQ(second.handle(), handle);
+  EXPECT_EQ(first.handle(), MPI_COMM_NULL);  // NOLINT(bugprone-use-after-move): that is the point
+  first = Comm();
+  second = std::move(first);
+  EXPECT_EQ(second.sum(1L), second.size());
+}
+
+TEST(Comm, MpiErrorsAreExceptions) {
+  const Comm comm;
+  try {
+    comm.broadcast(1, comm.size() + 5);  // no such root
+    FAIL() << "a root that does not exist was accepted";
+  } catch (const MpiError& error) {
+    EXPECT_NE(std::string(error.what()).find("MPI_Bcast"), std::string::npos) << error.what();
+  }
+}
+
+TEST(Comm, SplitsByColourAndNode) {
+  const Comm comm;
+  const Comm half = comm.split(comm.rank() % 2);
+  EXPECT_EQ(half.size(), (comm.size() + 1 - comm.rank() % 2) / 2);
+  EXPECT_EQ(half.rank(), comm.rank() / 2);
+  const Comm node = comm.split_by_node();
+  EXPECT_GE(node.size(), 1);
+  EXPECT_LE(node.size(), comm.size());
+}
+
+TEST(Comm, BroadcastsFromEveryRoot) {
+  const Comm comm;
+  struct Pod {
+    int a;
+    double b;
+  };
+  for (int root = 0; root < comm.size(); ++root) {
+    const bool mine = comm.rank() == root;
+    const Pod pod = comm.broadcast(mine ? Pod{root, 0.5 * root} : Pod{-1, -1}, root);
+    EXPECT_EQ(pod.a, root);
+    EXPECT_EQ(pod.b, 0.5 * root);
+    EXPECT_EQ(comm.broadcast(mine ? std::string("text of ") + std::to_string(root) : std::string("other"), root),
+              "text of " + std::to_string(root));
+    EXPECT_EQ(comm.broadcast(std::string(mine ? "" : "not empty"), root), "");
+    const std::vector<long> values{root, root + 1, root + 2};
+    EXPECT_EQ(comm.broadcast(mine ? values : std::vector<long>{}, root), values);
+  }
+}
+
+TEST(Comm, Reduces) {
+  const Comm comm;
+  const double r = comm.rank();
+  const double last = comm.size() - 1;
+  EXPECT_EQ(comm.max(-r), 0);
+  EXPECT_EQ(comm.max(r), last);
+  EXPECT_EQ(comm.min(r), 0);
+  EXPECT_EQ(comm.min(-r), -last);
+  EXPECT_EQ(comm.sum(r), last * (last + 1) / 2);
+  EXPECT_EQ(comm.max(static_cast<long>(comm.rank())), comm.size() - 1);
+  EXPECT_EQ(comm.min(static_cast<long>(comm.rank())), 0);
+  EXPECT_EQ(comm.sum(2L), 2L * comm.size());
+  EXPECT_EQ(comm.max(std::vector<double>{r, -r}), (std::vector<double>{last, 0}));
+  EXPECT_EQ(comm.sum(std::vector<double>{1, 2, 3}),
+            (std::vector<double>{1.0 * comm.size(), 2.0 * comm.size(), 3.0 * comm.size()}));
+  EXPECT_TRUE(comm.max(std::vector<double>{}).empty());
+  EXPECT_EQ(comm.max(-std::numeric_limits<double>::infinity()), -std::numeric_limits<double>::infinity());
+}
+
+TEST(Comm, NanOnAnyOneRankSurvives) {
+  const Comm comm;
+  for (int bad = 0; bad < comm.size(); ++bad) {
+    const double value = comm.rank() == bad ? nan : 1.0;
+    EXPECT_TRUE(std::isnan(comm.max(value))) << "rank " << bad;
+    EXPECT_TRUE(std::isnan(comm.min(value))) << "rank " << bad;
+    EXPECT_TRUE(std::isnan(comm.sum(value))) << "rank " << bad;
+    const std::vector<double> pair = comm.max({value, 2.0});
+    EXPECT_TRUE(std::isnan(pair[0]));
+    EXPECT_EQ(pair[1], 2.0);
+  }
+}
+
+TEST(Comm, GathersVariableLengthsInRankOrder) {
+  const Comm comm;
+  // Rank r has r values, so rank 0 none.
+  std::vector<double> mine(static_cast<std::size_t>(comm.rank()));
+  std::iota(mine.begin(), mine.end(), 10.0 * comm.rank());
+  std::vector<double> expected;
+  for (int r = 0; r < comm.size(); ++r)
+    for (int i = 0; i < r; ++i) expected.push_back(10.0 * r + i);
+  const std::vector<double> all = comm.gather(mine);
+  if (comm.is_root())
+    EXPECT_EQ(all, expected);
+  else
+    EXPECT_TRUE(all.empty());
+
+  const std::vector<std::string> texts = comm.gather(std::string(static_cast<std::size_t>(comm.rank()), 'x'));
+  ASSERT_EQ(texts.size(), comm.is_root() ? static_cast<std::size_t>(comm.size()) : 0u);
+  for (std::size_t r = 0; r < texts.size(); ++r) EXPECT_EQ(texts[r], std::string(r, 'x'));
+
+  const std::vector<long> ranks = comm.allgather(static_cast<long>(comm.rank()));
+  ASSERT_EQ(ranks.size(), static_cast<std::size_t>(comm.size()));
+  for (std::size_t r = 0; r < ranks.size(); ++r) EXPECT_EQ(ranks[r], static_cast<long>(r));
+}
+
+std::string with_rank(const Comm& comm, int rank, const std::string& text) {
+  return comm.size() > 1 ? "rank " + std::to_string(rank) + ": " + text : text;
+}
+
+TEST(Agree, NothingWhereNoRankFails) {
+  const Comm comm;
+  EXPECT_EQ(comm.agree(std::optional<std::string>()), std::nullopt);
+  EXPECT_EQ(comm.agree(std::exception_ptr()), std::nullopt);
+  EXPECT_EQ(comm.attempt([] {}), std::nullopt);
+  EXPECT_NO_THROW(comm.agree_or_throw(nullptr));
+}
+
+TEST(Agree, EveryRankLearnsOfAnExceptionOnAnyOne) {
+  const Comm comm;
+  for (int bad = 0; bad < comm.size(); ++bad) {
+    const auto message = comm.attempt([&] {
+      if (comm.rank() == bad) throw std::runtime_error("no luck on " + std::to_string(bad));
+    });
+    EXPECT_EQ(message, with_rank(comm, bad, "no luck on " + std::to_string(bad)));
+    // In step afterwards: the next collective is matched by all.
+    EXPECT_EQ(comm.sum(1L), comm.size());
+  }
+}
+
+TEST(Agree, LowestRankWins) {
+  const Comm comm;
+  for (int first = 0; first < comm.size(); ++first) {
+    std::optional<std::string> mine;
+    if (comm.rank() >= first) mine = "error " + std::to_string(comm.rank());
+    EXPECT_EQ(comm.agree(mine), with_rank(comm, first, "error " + std::to_string(first)));
+  }
+}
+
+TEST(Agree, EmptyMessagesAndForeignExceptionsCount) {
+  const Comm comm;
+  const int last = comm.size() - 1;
+  EXPECT_EQ(comm.agree(comm.rank() == last ? std::optional<std::string>("") : std::nullopt), with_rank(comm, last, ""));
+  const auto message = comm.attempt([&] {
+    if (comm.rank() == last) throw 42;
+  });
+  ASSERT_TRUE(message);
+  EXPECT_NE(message->find("no std::exception"), std::string::npos);
+}
+
+TEST(Agree, AnAgreedErrorKeepsItsText) {
+  const Comm comm;
+  const int last = comm.size() - 1;
+  const auto message = comm.attempt([&] {
+    comm.agree_or_throw(caught([&] {
+      if (comm.rank() == last) throw std::runtime_error("inner");
+    }));
+    FAIL() << "went on after an error on another rank";
+  });
+  EXPECT_EQ(message, with_rank(comm, last, "inner"));
+}
+
+}  // namespace
+}  // namespace elkhorn::parallel

@@ -1,0 +1,320 @@
+// Every element on every engine against a plain loop written from the formulas, and the algebra of the summaries.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "scan/engines.hpp"
+
+namespace {
+
+using namespace elkhorn;
+using namespace elkhorn::scan;
+
+/// Residuals and Jacobians of a random problem, time-major, in doubles.
+struct Problem {
+  long T, B;
+  int D;
+  bool dense;
+  std::vector<double> r, a;  // (T, B, D), (T, B, D or D·D)
+
+  int components() const { return dense ? D * D : D; }
+  Problem(long T_, long B_, int D_, bool dense_, unsigned seed, double gain = 0.9) : T(T_), B(B_), D(D_), dense(dense_) {
+    std::mt19937_64 rng(seed);
+    std::normal_distribution<double> normal;
+    r.resize(std::size_t(T * B * D));
+    a.resize(std::size_t(T * B * components()));
+    for (double& x : r) x = normal(rng);
+    for (double& x : a) x = gain * normal(rng) / (dense ? std::sqrt(double(D)) : 1.0);
+  }
+  double res(long t, long b, int i) const { return r[std::size_t((t * B + b) * D + i)]; }
+  double jac(long t, long b, int i) const { return a[std::size_t((t * B + b) * components() + i)]; }
+};
+
+/// δ_t by the sequential recursions of METHOD.md section 3: sigma2 = 0 means undamped.
+std::vector<double> reference(const Problem& p, double sigma2) {
+  const int D = p.D;
+  std::vector<double> out(p.r.size());
+  for (long b = 0; b < p.B; ++b) {
+    std::vector<double> m(std::size_t(D), 0.0), P(std::size_t(D * D), 0.0);
+    for (long t = 0; t < p.T; ++t) {
+      std::vector<double> A(std::size_t(D * D), 0.0), mean(m.size()), AP(A.size(), 0.0), pred(A.size(), 0.0);
+      for (int i = 0; i < D; ++i)
+        for (int j = 0; j < D; ++j)
+          A[std::size_t(i * D + j)] = p.dense ? p.jac(t, b, i * D + j) : (i == j ? p.jac(t, b, i) : 0.0);
+      for (int i = 0; i < D; ++i) {
+        mean[std::size_t(i)] = -p.res(t, b, i);
+        for (int j = 0; j < D; ++j) mean[std::size_t(i)] += A[std::size_t(i * D + j)] * m[std::size_t(j)];
+      }
+      if (sigma2 > 0) {
+        for (int i = 0; i < D; ++i)
+          for (int j = 0; j < D; ++j)
+            for (int k = 0; k < D; ++k) AP[std::size_t(i * D + j)] += A[std::size_t(i * D + k)] * P[std::size_t(k * D + j)];
+        for (int i = 0; i < D; ++i)
+          for (int j = 0; j < D; ++j) {
+            pred[std::size_t(i * D + j)] = i == j;
+            for (int k = 0; k < D; ++k)
+              pred[std::size_t(i * D + j)] += AP[std::size_t(i * D + k)] * A[std::size_t(j * D + k)];
+          }
+        // gain K = pred (pred + σ²)⁻¹ by Gauss–Jordan on [pred + σ² | pred] (the two commute)
+        std::vector<double> S = pred, K = pred;
+        for (int i = 0; i < D; ++i) S[std::size_t(i * D + i)] += sigma2;
+        for (int c = 0; c < D; ++c) {
+          int best = c;
+          for (int i = c; i < D; ++i)
+            if (std::fabs(S[std::size_t(i * D + c)]) > std::fabs(S[std::size_t(best * D + c)])) best = i;
+          for (int j = 0; j < D; ++j) {
+            std::swap(S[std::size_t(c * D + j)], S[std::size_t(best * D + j)]);
+            std::swap(K[std::size_t(c * D + j)], K[std::size_t(best * D + j)]);
+          }
+          const double pivot = S[std::size_t(c * D + c)];
+          for (int j = 0; j < D; ++j) {
+            S[std::size_t(c * D + j)] /= pivot;
+            K[std::size_t(c * D + j)] /= pivot;
+          }
+          for (int i = 0; i < D; ++i) {
+            if (i == c) continue;
+            const double f = S[std::size_t(i * D + c)];
+            for (int j = 0; j < D; ++j) {
+              S[std::size_t(i * D + j)] -= f * S[std::size_t(c * D + j)];
+              K[std::size_t(i * D + j)] -= f * K[std::size_t(c * D + j)];
+            }
+          }
+        }
+        for (int i = 0; i < D; ++i) {
+          m[std::size_t(i)] = mean[std::size_t(i)];
+          for (int j = 0; j < D; ++j) m[std::size_t(i)] -= K[std::size_t(i * D + j)] * mean[std::size_t(j)];
+          for (int j = 0; j < D; ++j) P[std::size_t(i * D + j)] = sigma2 * K[std::size_t(i * D + j)];
+        }
+      } else {
+        m = mean;
+      }
+      for (int i = 0; i < D; ++i) out[std::size_t((t * p.B + b) * D + i)] = m[std::size_t(i)];
+    }
+  }
+  return out;
+}
+
+template <class Real>
+struct Panels {
+  LaneMap map;
+  Panel<Real> jacobian, increment;
+
+  Panels(const Problem& p, long chunks) : map(p.T, p.B, chunks) {
+    jacobian = Panel<Real>("jacobian", std::size_t(map.groups), std::size_t(map.steps), std::size_t(p.components()), lane_width);
+    increment = Panel<Real>("increment", std::size_t(map.groups), std::size_t(map.steps), std::size_t(p.D), lane_width);
+    const auto J = Kokkos::create_mirror_view(jacobian);
+    const auto R = Kokkos::create_mirror_view(increment);
+    // Padding holds numbers that would spoil everything if they were used.
+    Kokkos::deep_copy(J, Real(1e30));
+    Kokkos::deep_copy(R, Real(1e30));
+    each(p, [&](long t, long b, long g, long k, long w) {
+      for (int i = 0; i < p.components(); ++i) J(g, k, i, w) = Real(p.jac(t, b, i));
+      for (int i = 0; i < p.D; ++i) R(g, k, i, w) = Real(p.res(t, b, i));
+    });
+    Kokkos::deep_copy(jacobian, J);
+    Kokkos::deep_copy(increment, R);
+  }
+  template <class F>
+  void each(const Problem& p, const F& f) const {
+    for (long t = 0; t < p.T; ++t)
+      for (long b = 0; b < p.B; ++b) {
+        const long lane = t / map.steps * p.B + b;
+        f(t, b, lane / lane_width, t % map.steps, lane % lane_width);
+      }
+  }
+  /// max |δ − expected|, infinity where δ is not a number.
+  double error(const Problem& p, const std::vector<double>& expected) const {
+    const auto R = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), increment);
+    double worst = 0;
+    each(p, [&](long t, long b, long g, long k, long w) {
+      for (int i = 0; i < p.D; ++i) {
+        const double e = std::fabs(double(R(g, k, i, w)) - expected[std::size_t((t * p.B + b) * p.D + i)]);
+        worst = e <= worst ? worst : (std::isnan(e) ? INFINITY : e);
+      }
+    });
+    return worst;
+  }
+};
+
+template <class Element>
+Element make_element(const Panels<typename Element::Real>& panels, int dim, double sigma2) {
+  using Real = typename Element::Real;
+  if constexpr (std::is_same_v<Element, AffineDiagonal<Real>> || std::is_same_v<Element, AffineDense<Real>>) {
+    (void)sigma2;
+    return Element{panels.jacobian, panels.increment, dim};
+  } else {
+    TrustRegion<Real> region;
+    region.value = Real(sigma2);
+    return Element{panels.jacobian, panels.increment, dim, region};
+  }
+}
+
+template <class Element>
+struct Traits;
+template <class R>
+struct Traits<AffineDiagonal<R>> {
+  static constexpr bool dense = false, damped = false;
+};
+template <class R>
+struct Traits<AffineDense<R>> {
+  static constexpr bool dense = true, damped = false;
+};
+template <class R>
+struct Traits<KalmanDiagonal<R>> {
+  static constexpr bool dense = false, damped = true;
+};
+template <class R>
+struct Traits<KalmanDense<R>> {
+  static constexpr bool dense = true, damped = true;
+};
+
+template <class Element>
+class ScanTest : public ::testing::Test {};
+using Elements =
+    ::testing::Types<AffineDiagonal<float>, AffineDiagonal<double>, AffineDense<float>, AffineDense<double>,
+                     KalmanDiagonal<float>, KalmanDiagonal<double>, KalmanDense<float>, KalmanDense<double>>;
+TYPED_TEST_SUITE(ScanTest, Elements);
+
+TYPED_TEST(ScanTest, EveryEngineAgreesWithTheRecursion) {
+  using Real = typename TypeParam::Real;
+  using Is = Traits<TypeParam>;
+  const double tolerance = sizeof(Real) == 8 ? 1e-11 : 2e-4;
+  unsigned seed = 1;
+  for (const long T : {0L, 1L, 2L, 7L, 33L, 100L})
+    for (const long B : {1L, 3L, 8L, 11L})
+      for (const int D : {1, 2, 5, 9}) {
+        const Problem p(T, B, D, Is::dense, seed++);
+        const double sigma2 = !Is::damped ? 0.0 : seed % 2 ? 1.0 : 100.0;
+        const std::vector<double> expected = reference(p, sigma2);
+        double scale = 1;
+        for (const double x : expected) scale = std::max(scale, std::fabs(x));
+        for (const Engine engine : {Engine::serial, Engine::flat, Engine::chunked})
+          for (const long chunks : {1L, 2L, 3L, 8L, 17L}) {
+            Panels<Real> panels(p, chunks);
+            const TypeParam element = make_element<TypeParam>(panels, D, sigma2);
+            Scan<TypeParam>(engine, panels.map, element).run(element, Active{});
+            Kokkos::fence();
+            ASSERT_LE(panels.error(p, expected) / scale, tolerance)
+                << "T " << T << " B " << B << " D " << D << " engine " << int(engine) << " chunks " << chunks;
+          }
+      }
+}
+
+TYPED_TEST(ScanTest, InactiveSequencesAreLeftAlone) {
+  using Real = typename TypeParam::Real;
+  using Is = Traits<TypeParam>;
+  const Problem p(40, 10, 3, Is::dense, 5);
+  const double sigma2 = Is::damped ? 10.0 : 0.0;
+  const std::vector<double> expected = reference(p, sigma2);
+  for (const Engine engine : {Engine::serial, Engine::flat, Engine::chunked}) {
+    // sequences 0..7 fill one group of lanes where there is one chunk; they stop
+    Panels<Real> panels(p, 1);
+    Active active{Vector<int>("active", 10)};
+    const auto flags = Kokkos::create_mirror_view(active.sequences);
+    for (int b = 0; b < 10; ++b) flags(b) = b >= 8;
+    Kokkos::deep_copy(active.sequences, flags);
+    const TypeParam element = make_element<TypeParam>(panels, 3, sigma2);
+    Scan<TypeParam>(engine, panels.map, element).run(element, active);
+    Kokkos::fence();
+    const auto R = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), panels.increment);
+    panels.each(p, [&](long t, long b, long g, long k, long w) {
+      for (int i = 0; i < 3; ++i) {
+        const double got = double(R(g, k, i, w));
+        if (b < 8)
+          ASSERT_EQ(got, double(Real(p.res(t, b, i))));
+        else
+          ASSERT_NEAR(got, expected[std::size_t((t * 10 + b) * 3 + i)], sizeof(Real) == 8 ? 1e-10 : 1e-2);
+      }
+    });
+  }
+}
+
+/// Summaries of single steps, composed in both groupings and applied to a state.
+TYPED_TEST(ScanTest, CompositionIsAssociativeAndAgreesWithAppendingAndAdvancing) {
+  using Real = typename TypeParam::Real;
+  using Is = Traits<TypeParam>;
+  const double tolerance = sizeof(Real) == 8 ? 1e-10 : 5e-3;
+  for (const int D : {1, 3, 7}) {
+    const Problem p(5, 1, D, Is::dense, 77 + unsigned(D), 1.3);
+    Panels<Real> panels(p, 1);
+    const TypeParam e = make_element<TypeParam>(panels, D, 50.0);
+    using S = WorkStrip<Real>;
+    std::vector<Real> memory(std::size_t(12 * (e.summary_size() + e.state_size()) + e.scratch_size()), Real(0));
+    Real* next = memory.data();
+    const auto take = [&](int n) {
+      S s{next};
+      next += n;
+      return s;
+    };
+    const S scratch = take(e.scratch_size());
+    const auto step = [&](long k) {
+      const S s = take(e.summary_size());
+      e.identity(s, 0);
+      e.append(s, Site{0, k, 0}, 0, scratch);
+      return s;
+    };
+    const auto clone = [&](S from) {
+      const S s = take(e.summary_size());
+      for (int i = 0; i < e.summary_size(); ++i) s.set(i, from[i]);
+      return s;
+    };
+    const auto near = [&](S x, S y, int n, const char* what) {
+      double scale = 1;
+      for (int i = 0; i < n; ++i) scale = std::max(scale, std::fabs(double(y[i])));
+      for (int i = 0; i < n; ++i) ASSERT_NEAR(x[i] / scale, y[i] / scale, tolerance) << what << " " << i << " D " << D;
+    };
+    const S s1 = step(1), s2 = step(2), s3 = step(3);
+    const S left = clone(s1);  // s3 ∘ (s2 ∘ s1)
+    e.compose(left, s2, 0, scratch);
+    e.compose(left, s3, 0, scratch);
+    const S right = clone(s1), tail = clone(s2);  // (s3 ∘ s2) ∘ s1
+    e.compose(tail, s3, 0, scratch);
+    e.compose(right, tail, 0, scratch);
+    near(left, right, e.summary_size(), "associativity");
+    const S appended = step(1);
+    e.append(appended, Site{0, 2, 0}, 0, scratch);
+    e.append(appended, Site{0, 3, 0}, 0, scratch);
+    near(appended, left, e.summary_size(), "append");
+    // order matters: the reverse composition differs
+    const S reversed = clone(s3);
+    e.compose(reversed, s2, 0, scratch);
+    e.compose(reversed, s1, 0, scratch);
+    double difference = 0;
+    for (int i = 0; i < e.summary_size(); ++i) difference = std::max(difference, std::fabs(double(reversed[i] - left[i])));
+    ASSERT_GT(difference, 0.01);
+    // a state after step 0, then through steps 1..3 one by one and at once
+    const S x = take(e.state_size()), y = take(e.state_size());
+    for (int i = 0; i < e.state_size(); ++i) x.set(i, Real(0));
+    e.advance(x, Site{0, 0, 0}, 0, scratch, false);
+    for (int i = 0; i < e.state_size(); ++i) y.set(i, x[i]);
+    for (long k = 1; k <= 3; ++k) e.advance(x, Site{0, k, 0}, 0, scratch, false);
+    e.apply(left, y, 0, scratch);
+    near(y, x, e.state_size(), "apply");
+  }
+}
+
+TEST(Choose, IsIndependentOfRanksAndFillsLanes) {
+  EXPECT_EQ(choose("serial", 1000, 16, 2, false).text(), "serial");
+  EXPECT_EQ(choose("flat", 1000, 1, 2, true).text(), "flat");
+  EXPECT_EQ(choose("chunked:7", 1000, 3, 2, true).text(), "chunked:7");
+  EXPECT_EQ(choose("chunked:70", 10, 3, 2, true).chunks, 10);
+  EXPECT_EQ(choose("auto", 1000, 64, 2, true).chunks, 1);
+  EXPECT_GE(choose("auto", 10000, 1, 2, false).chunks, 2 * lane_width);
+  EXPECT_EQ(choose("auto", 1, 1, 2, false).chunks, 1);
+  EXPECT_THROW(choose("banana", 1, 1, 1, false), std::invalid_argument);
+}
+
+TEST(LaneMap, CoversEveryStepOnce) {
+  for (long T = 0; T <= 40; ++T)
+    for (long B = 1; B <= 5; ++B)
+      for (long C = 1; C <= 12; ++C) {
+        const LaneMap map(T, B, C);
+        long steps = 0;
+        for (long lane = 0; lane < map.groups * lane_width; ++lane) steps += map.steps_of(lane);
+        ASSERT_EQ(steps, T * B) << T << " " << B << " " << C;
+      }
+}
+
+}  // namespace
