@@ -62,8 +62,9 @@ step() {
   if ((status)); then
     {
       echo "[$step_number] $title: failed after $((SECONDS - start)) s (exit code $status)"
+      grep -m 3 -E '[Ee]rror|undefined reference' "$log" | cut -c 1-300 || true
       echo "--- the last lines of $log:"
-      tail -n 25 "$log"
+      tail -n 20 "$log" | cut -c 1-300
       echo "---"
       echo "What to do: $hint"
     } >&2

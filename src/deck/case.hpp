@@ -29,6 +29,9 @@ struct SolverConfig {
   std::string scan = "auto";    ///< auto | serial | flat | chunked | chunked:N (N chunks in time)
   std::string guess = "zero";   ///< zero | initial_state | previous | file.h5:/dataset
   Guard guard = Guard::guess;
+  double damping_factor = 0;    ///< k: Jacobians are scaled by 1 − k
+  bool clip_jacobians = false;  ///< Jacobian entries are clipped to [−1, 1] first
+  bool smoother = false;        ///< damping = "smoother": the exact Levenberg–Marquardt step instead of the filter's
 };
 
 /// How long and how often a case is timed, as in `[measure]`.

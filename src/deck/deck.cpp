@@ -27,8 +27,7 @@ void reject_unavailable(const Case& one, bool ranks_are_known) {
   const auto unless = [&](bool available, const std::string& key, const std::string& instead) {
     if (!available) fail(one.origin(key), "is not available in this version; " + instead);
   };
-  unless(!one.solver.sigma2_adaptive, "solver.sigma2",
-         "\"adaptive\" must be replaced by a number, such as 1e6");
+  unless(!one.solver.sigma2_adaptive, "solver.sigma2", "\"adaptive\" must be replaced by a number, such as 1e6");
   unless(one.solver.window == "full", "solver.window", "leave it out or write \"full\"");
   unless(one.solver.step_bound == "none", "solver.step_bound", "leave it out or write \"none\"");
   if (ranks_are_known)
@@ -45,8 +44,7 @@ void set_item(Case& one, const Field& field, const Entry& entry, const toml::nod
 void multiply(std::vector<Case>& cases, const Field& field, const Entry& entry) {
   const std::vector<const toml::node*> values = items(entry);
   if (cases.size() * values.size() > max_cases)
-    fail(entry.origin,
-         fmt::format("the lists make more than {} cases; shorten them or split the deck", max_cases));
+    fail(entry.origin, fmt::format("the lists make more than {} cases; shorten them or split the deck", max_cases));
   if (values.size() == 1) {
     for (Case& one : cases) set_item(one, field, entry, *values[0]);
     return;
@@ -118,10 +116,9 @@ Solvers expand_solvers(const Group& group, std::set<std::string>& applied) {
         const Entry* override_entry = find(group.solver_overrides, field.path());
         if (!applies(field, kind)) {
           if (own && !override_kind)
-            fail(own->origin,
-                 "does not apply to " + in_quotes(kind.name) +
-                     (kind.iterative ? ", which has no trust region" : ", which does not iterate") +
-                     "; remove it, or give " + in_quotes(kind.name) + " a [[solver]] table of its own");
+            fail(own->origin, "does not apply to " + in_quotes(kind.name) +
+                                  (kind.iterative ? ", which has no trust region" : ", which does not iterate") +
+                                  "; remove it, or give " + in_quotes(kind.name) + " a [[solver]] table of its own");
           continue;
         }
         const Entry* entry = override_entry ? override_entry : own;
@@ -159,9 +156,8 @@ void complete(Case& one, const systems::SystemInfo& info, const Group& group) {
 
   if (info.fixed_state_dim > 0) {
     if (one.state_dim != 0 && one.state_dim != info.fixed_state_dim)
-      fail(line_of("system", "state_dim"),
-           fmt::format("{} always has {} states, not {}; remove the key", in_quotes(info.kind),
-                       info.fixed_state_dim, one.state_dim));
+      fail(line_of("system", "state_dim"), fmt::format("{} always has {} states, not {}; remove the key",
+                                                       in_quotes(info.kind), info.fixed_state_dim, one.state_dim));
     one.state_dim = info.fixed_state_dim;
   } else if (one.state_dim == 0 && !given_weights) {
     if (info.default_state_dim == 0)
@@ -170,8 +166,7 @@ void complete(Case& one, const systems::SystemInfo& info, const Group& group) {
   }
   if (one.state_dim != 0 && one.state_dim < info.min_state_dim)
     fail(line_of("system", "state_dim"),
-         fmt::format("{} needs at least {} states, not {}", in_quotes(info.kind), info.min_state_dim,
-                     one.state_dim));
+         fmt::format("{} needs at least {} states, not {}", in_quotes(info.kind), info.min_state_dim, one.state_dim));
 
   if (one.length == 0 && !given_drivers)
     fail(line_of("problem", "length"),
@@ -185,9 +180,8 @@ void complete(Case& one, const systems::SystemInfo& info, const Group& group) {
   if (one.measure.min_repetitions > one.measure.max_repetitions) {
     const bool min_set = one.origins.count("measure.repetitions.min") > 0;
     fail(line_of("measure", min_set ? "repetitions.min" : "repetitions.max"),
-         fmt::format(
-             "min = {} is greater than max = {}; set both, such as repetitions = {{ min = 5, max = 100 }}",
-             one.measure.min_repetitions, one.measure.max_repetitions));
+         fmt::format("min = {} is greater than max = {}; set both, such as repetitions = {{ min = 5, max = 100 }}",
+                     one.measure.min_repetitions, one.measure.max_repetitions));
   }
 }
 
@@ -215,8 +209,7 @@ void expand(const Group& group, std::vector<Case>& cases, std::vector<ResolvedGr
     proto.deck_file = group.deck_file;
     set_item(proto, *find_common_field("system.kind"), *kinds, *kind_item);
     const systems::SystemInfo& info = *systems::find_info(proto.system);
-    for (const systems::Option& option : info.options)
-      proto.system_options[option.name] = option.default_value;
+    for (const systems::Option& option : info.options) proto.system_options[option.name] = option.default_value;
     const std::vector<Field> schema = fields_of(info);
 
     for (const auto& [path, entry] : group.settings) {
@@ -226,9 +219,8 @@ void expand(const Group& group, std::vector<Case>& cases, std::vector<ResolvedGr
       if (known || !entry.own || !kinds->own) continue;
       std::vector<std::string> options;
       for (const systems::Option& option : info.options) options.push_back(option.name);
-      fail(entry.origin,
-           "is not an option of " + in_quotes(info.kind) +
-               (options.empty() ? ", which has none of its own" : "; it takes " + alternatives(options)));
+      fail(entry.origin, "is not an option of " + in_quotes(info.kind) +
+                             (options.empty() ? ", which has none of its own" : "; it takes " + alternatives(options)));
     }
 
     std::vector<Case> problems{proto};
@@ -340,9 +332,8 @@ Plan make_plan(const Reader& reader, const Overrides& overrides) {
   size_t duplicates = 0;
   for (size_t i = 0; i < all.size(); ++i) {
     const std::vector<std::regex>& wanted = filters[group_of[i]];
-    const bool kept = std::all_of(wanted.begin(), wanted.end(), [&](const std::regex& filter) {
-      return std::regex_search(all[i].name, filter);
-    });
+    const bool kept = std::all_of(wanted.begin(), wanted.end(),
+                                  [&](const std::regex& filter) { return std::regex_search(all[i].name, filter); });
     if (!kept) continue;
     if (!seen.insert(all[i].name).second) {
       ++duplicates;
@@ -354,8 +345,8 @@ Plan make_plan(const Reader& reader, const Overrides& overrides) {
   if (plan.cases.empty()) {
     const bool from_command_line = !overrides.filter.empty();
     fail(from_command_line ? Origin{"--filter", "", 0} : Origin{reader.groups()[0].deck_file, "filter", 0},
-         "no case is left" + (from_command_line ? " by " + in_quotes(overrides.filter) : "") +
-             "; names look like " + in_quotes(example));
+         "no case is left" + (from_command_line ? " by " + in_quotes(overrides.filter) : "") + "; names look like " +
+             in_quotes(example));
   }
   if (duplicates > 0)
     plan.notes.push_back(fmt::format("{} case{} left out: the same as another case of the plan", duplicates,
@@ -385,9 +376,8 @@ void check_ranks(const std::vector<Case>& cases, int n_ranks) {
   for (const Case& one : cases)
     if (n_ranks % one.time_ranks != 0)
       fail(one.origin("parallel.time_ranks"),
-           fmt::format(
-               "{} does not divide the number of MPI ranks, {}; batch_ranks × time_ranks must be that number",
-               one.time_ranks, n_ranks));
+           fmt::format("{} does not divide the number of MPI ranks, {}; batch_ranks × time_ranks must be that number",
+                       one.time_ranks, n_ranks));
   for (const Case& one : cases) reject_unavailable(one, true);
 }
 

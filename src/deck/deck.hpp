@@ -20,9 +20,8 @@ struct Plan {
   /// One deck, as TOML with every default written out, that loads to the same cases (from the same
   /// directory).
   std::string resolved_text;
-  std::vector<Case> cases;  ///< in the order they run; names are unique
-  std::vector<std::string>
-      notes;  ///< remarks for stderr: dropped duplicates, an override that applied nowhere
+  std::vector<Case> cases;         ///< in the order they run; names are unique
+  std::vector<std::string> notes;  ///< remarks for stderr: dropped duplicates, an override that applied nowhere
 };
 
 /// Reads, checks and expands decks. Throws InputError, one line that names file, line and key, on the first
@@ -31,8 +30,7 @@ Plan load_plan(const std::vector<std::string>& deck_files, const Overrides& over
 
 /// The same for a deck in memory; `deck_file` stands in messages, and relative data files start from its
 /// folder.
-Plan plan_from_text(const std::string& deck_text, const std::string& deck_file,
-                    const Overrides& overrides = {});
+Plan plan_from_text(const std::string& deck_text, const std::string& deck_file, const Overrides& overrides = {});
 
 /// Throws InputError where a case cannot be split over this number of MPI ranks. Call it before anything
 /// runs.

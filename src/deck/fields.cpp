@@ -20,8 +20,7 @@ constexpr long count_limit = 1000000000000;  // 1e12: above it, products of two 
 
 std::string label_safe(std::string text) {
   for (char& c : text)
-    if (!std::isalnum(static_cast<unsigned char>(c)) && c != '.' && c != '_' && c != '=' && c != '+' &&
-        c != '-')
+    if (!std::isalnum(static_cast<unsigned char>(c)) && c != '.' && c != '_' && c != '=' && c != '+' && c != '-')
       c = '_';
   return text;
 }
@@ -30,8 +29,7 @@ std::string label_safe(std::string text) {
 
 long whole_number(const toml::node& node, const Origin& where, long minimum, long maximum = count_limit,
                   const std::string& or_else = "") {
-  if (const auto* integer = node.as_integer();
-      integer && integer->get() >= minimum && integer->get() <= maximum)
+  if (const auto* integer = node.as_integer(); integer && integer->get() >= minimum && integer->get() <= maximum)
     return static_cast<long>(integer->get());
   std::string wanted = fmt::format("must be a whole number of at least {}", minimum);
   if (const auto* integer = node.as_integer(); integer && integer->get() > maximum)
@@ -48,11 +46,9 @@ double real_number(const toml::node& node, const Origin& where, double minimum, 
   double value = std::numeric_limits<double>::quiet_NaN();
   if (const auto* integer = node.as_integer()) value = static_cast<double>(integer->get());
   if (const auto* real = node.as_floating_point()) value = real->get();
-  if (std::isfinite(value) && (minimum_allowed ? value >= minimum : value > minimum) && value <= maximum)
-    return value;
+  if (std::isfinite(value) && (minimum_allowed ? value >= minimum : value > minimum) && value <= maximum) return value;
   std::string wanted = "must be a finite number";
-  if (std::isfinite(minimum))
-    wanted += (minimum_allowed ? " of at least " : " greater than ") + number_text(minimum);
+  if (std::isfinite(minimum)) wanted += (minimum_allowed ? " of at least " : " greater than ") + number_text(minimum);
   if (std::isfinite(maximum))
     wanted += (std::isfinite(minimum) ? " and at most " : " of at most ") + number_text(maximum);
   fail(where, wanted + or_else + ", not " + describe(node));
@@ -61,33 +57,30 @@ double real_number(const toml::node& node, const Origin& where, double minimum, 
 std::string word(const toml::node& node, const Origin& where, const std::vector<std::string>& words) {
   const auto* text = node.as_string();
   if (text && std::find(words.begin(), words.end(), text->get()) != words.end()) return text->get();
-  fail(where, "must be " + alternatives(words) + ", not " + describe(node) +
-                  (text ? did_you_mean(text->get(), words) : ""));
+  fail(where,
+       "must be " + alternatives(words) + ", not " + describe(node) + (text ? did_you_mean(text->get(), words) : ""));
 }
 
 /// A word, or `file.h5:/dataset` whose file exists: first beside the deck, then from the current directory.
 std::string data_source(const toml::node& node, const Origin& where, const std::string& deck_file,
                         const std::vector<std::string>& words, const std::string& dataset) {
   const auto* text = node.as_string();
-  if (!text)
-    fail(where, "must be " + alternatives(words) + " or \"file.h5:/" + dataset + "\", not " + describe(node));
+  if (!text) fail(where, "must be " + alternatives(words) + " or \"file.h5:/" + dataset + "\", not " + describe(node));
   if (std::find(words.begin(), words.end(), text->get()) != words.end()) return text->get();
   const std::string name = data_file(text->get());
   if (name.empty())
     fail(where, "must be " + alternatives(words) + " or \"file.h5:/" + dataset +
-                    "\" (a file, a colon and a path in it), not " + describe(node) +
-                    did_you_mean(text->get(), words));
+                    "\" (a file, a colon and a path in it), not " + describe(node) + did_you_mean(text->get(), words));
   const fs::path folder = fs::path(deck_file).parent_path();
   const fs::path beside_deck = (folder / name).lexically_normal();
   std::error_code ignored;
   const fs::path path = fs::exists(beside_deck, ignored) ? beside_deck : fs::path(name).lexically_normal();
   if (!fs::exists(path, ignored))
-    fail(where,
-         "the file " + in_quotes(name) + " does not exist" +
-             (fs::path(name).is_absolute()
-                  ? "; check its path"
-                  : "; it was looked for in " + (folder.empty() ? "" : in_quotes(folder.string()) + " and ") +
-                        "the current directory"));
+    fail(where, "the file " + in_quotes(name) + " does not exist" +
+                    (fs::path(name).is_absolute()
+                         ? "; check its path"
+                         : "; it was looked for in " + (folder.empty() ? "" : in_quotes(folder.string()) + " and ") +
+                               "the current directory"));
   if (fs::is_directory(path, ignored))
     fail(where, in_quotes(path.string()) + " is a directory; name an HDF5 file in it");
   if (!std::ifstream(path))
@@ -99,8 +92,8 @@ std::string data_source(const toml::node& node, const Origin& where, const std::
 // `get` is a generic lambda that picks the member: [](auto& c) -> auto& { return c.batch; }
 
 template <class Get>
-Field count_field(const std::string& section, const std::string& key, Get get, long minimum,
-                  const std::string& prefix, InName in_name, long maximum = count_limit) {
+Field count_field(const std::string& section, const std::string& key, Get get, long minimum, const std::string& prefix,
+                  InName in_name, long maximum = count_limit) {
   return {section,
           key,
           [get, minimum, maximum](Case& c, const toml::node& node, const Origin& where) {
@@ -135,8 +128,8 @@ Field real_field(const std::string& section, const std::string& key, Get get, bo
 }
 
 template <class Get>
-Field source_field(const std::string& section, const std::string& key, Get get,
-                   const std::vector<std::string>& words, const std::string& dataset, InName in_name) {
+Field source_field(const std::string& section, const std::string& key, Get get, const std::vector<std::string>& words,
+                   const std::string& dataset, InName in_name) {
   return {section,
           key,
           [get, words, dataset](Case& c, const toml::node& node, const Origin& where) {
@@ -146,9 +139,8 @@ Field source_field(const std::string& section, const std::string& key, Get get,
           [get, key](const Case& c) {
             const std::string file = data_file(get(c));
             const std::string inside = file.empty() ? "" : get(c).substr(file.size() + 1);
-            return label_safe(
-                key + "=" +
-                (file.empty() ? get(c) : fs::path(file).stem().string() + (inside == "/" ? "" : inside)));
+            return label_safe(key + "=" +
+                              (file.empty() ? get(c) : fs::path(file).stem().string() + (inside == "/" ? "" : inside)));
           },
           in_name};
 }
@@ -156,8 +148,8 @@ Field source_field(const std::string& section, const std::string& key, Get get,
 /// One of a few words, each standing for a value of an enumeration.
 template <class Get, class Value>
 Field word_field(const std::string& section, const std::string& key, Get get,
-                 const std::vector<std::pair<std::string, Value>>& values,
-                 const std::vector<std::string>& labels, InName in_name) {
+                 const std::vector<std::pair<std::string, Value>>& values, const std::vector<std::string>& labels,
+                 InName in_name) {
   const auto index = [get, values](const Case& c) {
     for (size_t i = 0; i < values.size(); ++i)
       if (values[i].second == get(c)) return i;
@@ -193,14 +185,12 @@ Field flag_field(const std::string& key, Get get) {
 
 /// A name from one of the registries.
 template <class Get>
-Field kind_field(const std::string& section, const std::string& what, Get get,
-                 const std::vector<std::string>& known) {
+Field kind_field(const std::string& section, const std::string& what, Get get, const std::vector<std::string>& known) {
   return {section,
           "kind",
           [get, what, known](Case& c, const toml::node& node, const Origin& where) {
             const auto* text = node.as_string();
-            if (!text)
-              fail(where, "must name a " + what + ", " + alternatives(known) + ", not " + describe(node));
+            if (!text) fail(where, "must name a " + what + ", " + alternatives(known) + ", not " + describe(node));
             if (std::find(known.begin(), known.end(), text->get()) == known.end())
               fail(where, "there is no " + what + " " + describe(node) + did_you_mean(text->get(), known) +
                               "; choose " + alternatives(known));
@@ -214,26 +204,23 @@ Field kind_field(const std::string& section, const std::string& what, Get get,
 // ---- keys with a form of their own --------------------------------------------------------------------
 
 Field sigma2_field() {
-  return {"solver",
-          "sigma2",
-          [](Case& c, const toml::node& node, const Origin& where) {
-            const auto* text = node.as_string();
-            c.solver.sigma2_adaptive = text && text->get() == "adaptive";
-            c.solver.sigma2.reset();
-            if (!c.solver.sigma2_adaptive)
-              c.solver.sigma2 = real_number(node, where, 0, false, infinity, " or \"adaptive\"");
-          },
-          [](const Case& c) {
-            return c.solver.sigma2_adaptive ? "\"adaptive\""
-                   : c.solver.sigma2        ? number_text(*c.solver.sigma2)
-                                            : "";
-          },
-          [](const Case& c) {
-            return c.solver.sigma2_adaptive ? "s2=adaptive"
-                   : c.solver.sigma2        ? "s2=" + number_text(*c.solver.sigma2)
-                                            : "";
-          },
-          InName::always};
+  return {
+      "solver",
+      "sigma2",
+      [](Case& c, const toml::node& node, const Origin& where) {
+        const auto* text = node.as_string();
+        c.solver.sigma2_adaptive = text && text->get() == "adaptive";
+        c.solver.sigma2.reset();
+        if (!c.solver.sigma2_adaptive)
+          c.solver.sigma2 = real_number(node, where, 0, false, infinity, " or \"adaptive\"");
+      },
+      [](const Case& c) {
+        return c.solver.sigma2_adaptive ? "\"adaptive\"" : c.solver.sigma2 ? number_text(*c.solver.sigma2) : "";
+      },
+      [](const Case& c) {
+        return c.solver.sigma2_adaptive ? "s2=adaptive" : c.solver.sigma2 ? "s2=" + number_text(*c.solver.sigma2) : "";
+      },
+      InName::always};
 }
 
 Field max_iterations_field() {
@@ -245,8 +232,7 @@ Field max_iterations_field() {
           [](Case& c, const toml::node& node, const Origin& where) {
             const auto* text = node.as_string();
             const bool automatic = text && text->get() == "auto";
-            c.solver.max_iterations =
-                automatic ? 0 : whole_number(node, where, 1, count_limit, " or \"auto\"");
+            c.solver.max_iterations = automatic ? 0 : whole_number(node, where, 1, count_limit, " or \"auto\"");
           },
           [text_of](const Case& c) { return c.solver.max_iterations == 0 ? in_quotes("auto") : text_of(c); },
           [text_of](const Case& c) { return "it=" + text_of(c); },
@@ -262,12 +248,9 @@ Field window_field() {
             if (text && (text->get() == "full" || text->get() == "auto"))
               c.solver.window = text->get();
             else
-              c.solver.window =
-                  std::to_string(whole_number(node, where, 1, count_limit, ", \"full\" or \"auto\""));
+              c.solver.window = std::to_string(whole_number(node, where, 1, count_limit, ", \"full\" or \"auto\""));
           },
-          [](const Case& c) {
-            return std::isdigit(c.solver.window[0]) ? c.solver.window : in_quotes(c.solver.window);
-          },
+          [](const Case& c) { return std::isdigit(c.solver.window[0]) ? c.solver.window : in_quotes(c.solver.window); },
           [](const Case& c) { return "window=" + c.solver.window; },
           InName::unless_default};
 }
@@ -286,14 +269,13 @@ Field step_bound_field() {
             else if (bound)
               c.solver.step_bound = absolute + ":" + number_text(real_number(*bound, where, 0, false));
             else
-              c.solver.step_bound = number_text(real_number(
-                  node, where, 0, false, infinity, ", \"none\" or { absolute = a number greater than 0 }"));
+              c.solver.step_bound = number_text(
+                  real_number(node, where, 0, false, infinity, ", \"none\" or { absolute = a number greater than 0 }"));
           },
           [](const Case& c) {
             const std::string& bound = c.solver.step_bound;
             if (bound == "none") return in_quotes(bound);
-            if (bound.rfind(absolute, 0) == 0)
-              return "{ absolute = " + bound.substr(absolute.size() + 1) + " }";
+            if (bound.rfind(absolute, 0) == 0) return "{ absolute = " + bound.substr(absolute.size() + 1) + " }";
             return bound;
           },
           [](const Case& c) { return label_safe("bound=" + c.solver.step_bound); },
@@ -313,8 +295,8 @@ Field scan_field() {
               const bool number = !digits.empty() && digits.size() < 10 && digits[0] != '0' &&
                                   digits.find_first_not_of("0123456789") == std::string::npos;
               if (!number)
-                fail(where, "must be " + in_quotes("chunked:N") +
-                                " with N chunks, a whole number of at least 1, not " + describe(node));
+                fail(where, "must be " + in_quotes("chunked:N") + " with N chunks, a whole number of at least 1, not " +
+                                describe(node));
               c.solver.scan = text->get();
             } else {
               words.push_back("chunked:N");
@@ -372,8 +354,7 @@ const std::vector<Field>& common_fields() {
       size_field(
           "system", "state_dim", [](auto& c) -> auto& { return c.state_dim; }, "D"),
       source_field(
-          "system", "weights", [](auto& c) -> auto& { return c.weights; }, {"random"}, "group",
-          InName::when_needed),
+          "system", "weights", [](auto& c) -> auto& { return c.weights; }, {"random"}, "group", InName::when_needed),
       size_field(
           "problem", "length", [](auto& c) -> auto& { return c.length; }, "T"),
       count_field(
@@ -382,11 +363,10 @@ const std::vector<Field>& common_fields() {
           "problem", "seed", [](auto& c) -> auto& { return c.seed; }, 0, "seed", InName::unless_default,
           std::numeric_limits<long>::max()),
       source_field(
-          "problem", "drivers", [](auto& c) -> auto& { return c.drivers; }, {"random"}, "dataset",
-          InName::when_needed),
+          "problem", "drivers", [](auto& c) -> auto& { return c.drivers; }, {"random"}, "dataset", InName::when_needed),
       source_field(
-          "problem", "initial_state", [](auto& c) -> auto& { return c.initial_state; }, {"zero", "random"},
-          "dataset", InName::when_needed),
+          "problem", "initial_state", [](auto& c) -> auto& { return c.initial_state; }, {"zero", "random"}, "dataset",
+          InName::when_needed),
       word_field<>(
           "measure", "precision", [](auto& c) -> auto& { return c.precision; },
           std::vector<std::pair<std::string, Precision>>{{"float32", Precision::float32},
@@ -396,8 +376,7 @@ const std::vector<Field>& common_fields() {
           "parallel", "time_ranks", [](auto& c) -> auto& { return c.time_ranks; }, 1,
           "time_ranks=", InName::unless_default),
       count_field(
-          "measure", "warmup", [](auto& c) -> auto& { return c.measure.warmup; }, 0,
-          "warmup=", InName::when_needed),
+          "measure", "warmup", [](auto& c) -> auto& { return c.measure.warmup; }, 0, "warmup=", InName::when_needed),
       count_field(
           "measure", "repetitions.min", [](auto& c) -> auto& { return c.measure.min_repetitions; }, 1,
           "min=", InName::when_needed),
@@ -430,8 +409,8 @@ const std::vector<Field>& common_fields() {
       step_bound_field(),
       scan_field(),
       source_field(
-          "solver", "guess", [](auto& c) -> auto& { return c.solver.guess; },
-          {"zero", "initial_state", "previous"}, "dataset", InName::unless_default),
+          "solver", "guess", [](auto& c) -> auto& { return c.solver.guess; }, {"zero", "initial_state", "previous"},
+          "dataset", InName::unless_default),
       word_field<>(
           "solver", "guard", [](auto& c) -> auto& { return c.solver.guard; },
           std::vector<std::pair<std::string, Guard>>{

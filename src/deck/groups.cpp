@@ -19,8 +19,7 @@ Origin at(const std::string& file, const std::string& key, const toml::node& nod
 }  // namespace
 
 const std::vector<std::string>& sections() {
-  static const std::vector<std::string> all = {"system",  "problem",  "solver",
-                                               "measure", "parallel", "output"};
+  static const std::vector<std::string> all = {"system", "problem", "solver", "measure", "parallel", "output"};
   return all;
 }
 
@@ -33,9 +32,7 @@ std::vector<const toml::node*> items(const Entry& entry) {
   return all;
 }
 
-Origin item_origin(const Entry& entry, const toml::node& item) {
-  return at(entry.origin.file, entry.origin.key, item);
-}
+Origin item_origin(const Entry& entry, const toml::node& item) { return at(entry.origin.file, entry.origin.key, item); }
 
 void check_regex(const std::string& text, const Origin& where) {
   try {
@@ -77,8 +74,8 @@ void read_key(Layer& layer, const std::string& file, const std::string& deck_fil
     if (const auto* table = node.as_table()) {
       for (auto&& [name, value] : *table) {
         const std::string full = key + "." + std::string(name.str());
-        read_key(layer, file, deck_file, prefix, section, full, value,
-                 at(file, prefix + section + "." + full, value), own);
+        read_key(layer, file, deck_file, prefix, section, full, value, at(file, prefix + section + "." + full, value),
+                 own);
       }
       return;
     }
@@ -102,30 +99,27 @@ void read_key(Layer& layer, const std::string& file, const std::string& deck_fil
   }
   const auto twice = layer.find(path);
   if (own && twice != layer.end())
-    fail(where, "is set twice, also as " + twice->second.origin.key + " in line " +
-                    std::to_string(twice->second.origin.line));
+    fail(where,
+         "is set twice, also as " + twice->second.origin.key + " in line " + std::to_string(twice->second.origin.line));
 
   const Entry entry{&node, where, own};
   Case scratch;  // the values are stored on expansion; here they are checked, also those that end up unused
   scratch.deck_file = deck_file;
   for (const toml::node* item : items(entry)) {
-    if (item->is_array())
-      fail(item_origin(entry, *item), "a list may hold single values only, not another list");
+    if (item->is_array()) fail(item_origin(entry, *item), "a list may hold single values only, not another list");
     if (field) field->set(scratch, *item, item_origin(entry, *item));
   }
   layer[path] = entry;
 }
 
-void read_section(Layer& layer, const std::string& file, const std::string& prefix,
-                  const std::string& section, const toml::node& node, bool own) {
+void read_section(Layer& layer, const std::string& file, const std::string& prefix, const std::string& section,
+                  const toml::node& node, bool own) {
   const auto* table = node.as_table();
   if (!table)
-    fail(at(file, prefix + section, node),
-         "must be a table, [" + prefix + section + "], not " + describe(node));
+    fail(at(file, prefix + section, node), "must be a table, [" + prefix + section + "], not " + describe(node));
   for (auto&& [key, value] : *table) {
     const std::string name(key.str());
-    read_key(layer, file, file, prefix, section, name, value, at(file, prefix + section + "." + name, value),
-             own);
+    read_key(layer, file, file, prefix, section, name, value, at(file, prefix + section + "." + name, value), own);
   }
 }
 
@@ -134,8 +128,7 @@ std::vector<SolverTable> read_solvers(const std::string& file, const toml::node&
   const Origin where = at(file, "solver", node);
   if (node.is_table()) fail(where, "write [[solver]] with two brackets, one such table for each solver");
   if (!list || list->empty())
-    fail(where, "must be one or more [[solver]] tables, not " +
-                    (list ? std::string("an empty list") : describe(node)));
+    fail(where, "must be one or more [[solver]] tables, not " + (list ? std::string("an empty list") : describe(node)));
   std::vector<SolverTable> solvers;
   for (const toml::node& item : *list) {
     SolverTable solver;
@@ -143,8 +136,7 @@ std::vector<SolverTable> read_solvers(const std::string& file, const toml::node&
     if (!item.is_table()) fail(solver.origin, "must be a [[solver]] table, not " + describe(item));
     read_section(solver.entries, file, "", "solver", item, true);
     if (solver.entries.find("solver.kind") == solver.entries.end())
-      fail(Origin{file, "solver.kind", solver.origin.line},
-           "is missing; say which solver, such as kind = \"deer\"");
+      fail(Origin{file, "solver.kind", solver.origin.line}, "is missing; say which solver, such as kind = \"deer\"");
     solvers.push_back(std::move(solver));
   }
   return solvers;
@@ -155,8 +147,7 @@ std::vector<std::string> read_filter(const std::string& file, const toml::node& 
   const Entry entry{&node, at(file, "filter", node), true};
   for (const toml::node* item : items(entry)) {
     const auto* text = item->as_string();
-    if (!text)
-      fail(item_origin(entry, *item), "must be a regular expression as a string, not " + describe(*item));
+    if (!text) fail(item_origin(entry, *item), "must be a regular expression as a string, not " + describe(*item));
     filters.push_back(text->get());
     check_regex(text->get(), item_origin(entry, *item));
   }
@@ -166,14 +157,13 @@ std::vector<std::string> read_filter(const std::string& file, const toml::node& 
 /// The `[quick]` table of a deck or group; laid over `settings` and `solver_overrides` where asked for.
 void read_quick(const std::string& file, const toml::node& node, bool apply, Group& group) {
   const auto* quick = node.as_table();
-  if (!quick)
-    fail(at(file, "quick", node), "must hold tables such as [quick.problem], not " + describe(node));
+  if (!quick) fail(at(file, "quick", node), "must hold tables such as [quick.problem], not " + describe(node));
   for (auto&& [key, value] : *quick) {
     const std::string section(key.str());
     const Origin where = at(file, "quick." + section, value);
     if (std::find(sections().begin(), sections().end(), section) == sections().end())
-      fail(where, "unknown section" + did_you_mean(section, sections()) + "; [quick] takes " +
-                      alternatives(sections()));
+      fail(where,
+           "unknown section" + did_you_mean(section, sections()) + "; [quick] takes " + alternatives(sections()));
     if (section == "solver" && value.is_array())
       fail(where, "write [quick.solver] with single brackets; it applies to all solvers");
     Layer layer;
@@ -213,21 +203,19 @@ void check_keys(const std::string& file, const toml::table& table, const std::st
     const std::string name(key.str());
     if (std::find(known.begin(), known.end(), name) != known.end()) continue;
     const bool section = value.is_table() || value.is_array_of_tables();
-    fail(at(file, name, value), std::string("unknown ") + (section ? "section" : "key") +
-                                    did_you_mean(name, known) + belongs(name) + "; " + what + " takes " +
-                                    alternatives(known));
+    fail(at(file, name, value), std::string("unknown ") + (section ? "section" : "key") + did_you_mean(name, known) +
+                                    belongs(name) + "; " + what + " takes " + alternatives(known));
   }
 }
 
-/// Refuses a table header that does not begin with a name, such as `[[[solver]]]`: toml++ 3.3 takes it for
-/// granted that it does, and aborts. A line inside a multi-line string or list that looks like one is refused
-/// too; no deck needs it.
+/// Refuses a table header that does not begin with a name, such as `[[[solver]]`: toml++ up to 3.3 asserts
+/// that it does, so a build with assertions would abort. A line inside a multi-line string or list that looks
+/// like such a header is refused too; no deck needs one.
 void check_headers(const std::string& text, const std::string& file) {
   int line = 1;
   for (size_t begin = 0; begin < text.size(); ++line) {
     const size_t end = std::min(text.find('\n', begin), text.size());
-    const size_t bracket =
-        text.find_first_not_of(" \t\xef\xbb\xbf", begin);  // the last three: a byte order mark
+    const size_t bracket = text.find_first_not_of(" \t\xef\xbb\xbf", begin);  // the last three: a byte order mark
     if (bracket < end && text[bracket] == '[') {
       const size_t name = text.find_first_not_of(" \t", bracket + (text[bracket + 1] == '[' ? 2 : 1));
       const std::string letters = "_-\"']";  // and the closing bracket, whose message toml++ has
@@ -283,8 +271,8 @@ void Reader::add_setting(const std::string& text) {
   const std::string path = setting.section + "." + setting.key;
   const std::string value = trimmed(text.substr(equals + 1));
   if (std::find(sections().begin(), sections().end(), setting.section) == sections().end())
-    fail(Origin{set_option, path, 0}, "unknown section" + did_you_mean(setting.section, sections()) +
-                                          "; choose " + alternatives(sections()));
+    fail(Origin{set_option, path, 0},
+         "unknown section" + did_you_mean(setting.section, sections()) + "; choose " + alternatives(sections()));
   // A mistyped list or table stays one: only what does not look like TOML is a bare word.
   const bool broken = value.empty() || value[0] == '"' || value[0] == '\'' || value[0] == '{' ||
                       (value[0] == '[' && value.back() != ']');

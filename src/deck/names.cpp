@@ -57,8 +57,7 @@ void assign_names(std::vector<Case>& cases) {
     for (const size_t i : members) {
       const Case& one = cases[i];
       cases[i].name = compose(one, schema, [&](const Field& field) {
-        const bool unusual =
-            field.in_name == InName::unless_default && field.literal(one) != field.literal(defaults);
+        const bool unusual = field.in_name == InName::unless_default && field.literal(one) != field.literal(defaults);
         return always(field) || unusual || varied.count(field.path()) > 0;
       });
       ++times_used[cases[i].name];

@@ -17,9 +17,7 @@ std::string one_line(std::string text) {
 
 /// Levenshtein distance, ignoring case, and `-` for `_`.
 size_t distance(const std::string& a, const std::string& b) {
-  const auto fold = [](char c) {
-    return c == '-' ? '_' : c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  };
+  const auto fold = [](char c) { return c == '-' ? '_' : c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
   std::vector<size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), size_t{0});
   for (size_t i = 1; i <= a.size(); ++i) {

@@ -176,7 +176,7 @@ void check_times(const CaseResult& r, Report& report) {
     if (!std::all_of(times->begin(), times->end(), [](double t) { return std::isfinite(t) && t > 0; }))
       return report.add(times == &r.time_s ? "time_s holds a time that is not a positive number"
                                            : "rank_time_s holds a time that is not a positive number");
-  for (std::size_t i = 0; i < r.time_s.size(); ++i) {
+  for (std::size_t i = 0; r.ranks >= 1 && i < r.time_s.size(); ++i) {
     const auto first = r.rank_time_s.begin() + static_cast<long>(i) * r.ranks;
     const double largest = *std::max_element(first, first + r.ranks);
     if (!close_to(r.time_s[i], largest)) {

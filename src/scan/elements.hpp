@@ -39,15 +39,30 @@ struct TrustRegion {
 
 // --------------------------------------------------------------------------------------------- affine, diagonal
 
-/// δ_t = a_t ∘ δ_{t−1} − r_t with a_t = diag(A_t): undamped solvers with a diagonal linearization.
+/// δ_t = a_t ∘ δ_{t−1} − r_t with a_t = diag(A_t): undamped solvers with a diagonal linearization, and with one number
+/// for a_t those with none (0, Jacobi) and the identity (1, Picard).
 template <class Real_>
 struct AffineDiagonal {
   using Real = Real_;
   static constexpr int tile = 8;  ///< components a slot
 
-  Panel<Real> jacobian;   ///< (group, step, D, lane)
+  Panel<Real> jacobian;   ///< (group, step, D, lane); empty: `constant` everywhere
   Panel<Real> increment;  ///< in: r_t, out: δ_t
   int dim;
+  Real constant = 0;
+
+  /// a_t of a slot: read from the panel, or the constant.
+  template <class P>
+  struct Coefficient {
+    PanelStrip<P> each;
+    P constant;
+    KOKKOS_INLINE_FUNCTION P operator[](int i) const { return each.p ? each[i] : constant; }
+  };
+  template <class P>
+  KOKKOS_INLINE_FUNCTION Coefficient<P> coefficient(Site at, int slot) const {
+    if (jacobian.extent(0) == 0) return {{nullptr}, P(constant)};
+    return {strip<P>(jacobian, at.group, at.step, at.lane).from(slot * tile), P(constant)};
+  }
 
   KOKKOS_INLINE_FUNCTION int slots() const { return (dim + tile - 1) / tile; }
   KOKKOS_INLINE_FUNCTION int state_size() const { return tile; }
@@ -60,7 +75,7 @@ struct AffineDiagonal {
   template <class X, class W>
   KOKKOS_INLINE_FUNCTION void advance(const X& x, Site at, int slot, const W&, bool emit) const {
     using P = typename X::Number;
-    const auto a = strip<P>(jacobian, at.group, at.step, at.lane).from(slot * tile);
+    const auto a = coefficient<P>(at, slot);
     const auto r = strip<P>(increment, at.group, at.step, at.lane).from(slot * tile);
     for (int i = 0; i < components(slot); ++i) {
       const P next = a[i] * x[i] - r[i];
@@ -81,7 +96,7 @@ struct AffineDiagonal {
   template <class X, class W>
   KOKKOS_INLINE_FUNCTION void append(const X& sum, Site at, int slot, const W&) const {
     using P = typename X::Number;
-    const auto a = strip<P>(jacobian, at.group, at.step, at.lane).from(slot * tile);
+    const auto a = coefficient<P>(at, slot);
     const auto r = strip<P>(increment, at.group, at.step, at.lane).from(slot * tile);
     for (int i = 0; i < components(slot); ++i) {
       sum.set(i, a[i] * sum[i]);
@@ -197,6 +212,7 @@ struct KalmanDiagonal {
   Panel<Real> increment;
   int dim;
   TrustRegion<Real> sigma2;
+  Panel<Real> covariances;  ///< out, unless empty: the filtered P_t, for a smoother
 
   KOKKOS_INLINE_FUNCTION int slots() const { return (dim + tile - 1) / tile; }
   KOKKOS_INLINE_FUNCTION int state_size() const { return 2 * tile; }
@@ -221,6 +237,10 @@ struct KalmanDiagonal {
       x.set(i, mean);
       x.set(tile + i, damping * predicted_variance);
       if (emit) r.set(i, mean);
+    }
+    if (emit && covariances.extent(0) != 0) {
+      const auto out = strip<P>(covariances, at.group, at.step, at.lane).from(slot * tile);
+      for (int i = 0; i < components(slot); ++i) out.set(i, x[tile + i]);
     }
   }
 
@@ -295,6 +315,7 @@ struct KalmanDense {
   Panel<Real> increment;
   int dim;
   TrustRegion<Real> sigma2;
+  Panel<Real> covariances;  ///< out, unless empty: the filtered P_t, for a smoother
 
   KOKKOS_INLINE_FUNCTION int square() const { return dim * dim; }
   KOKKOS_INLINE_FUNCTION int slots() const { return 1; }
@@ -357,6 +378,10 @@ struct KalmanDense {
       x.set(i, next);
       if (emit) r.set(i, next);
       for (int j = 0; j < dim; ++j) cov.set(i, j, s2 * rhs(i, j));
+    }
+    if (emit && covariances.extent(0) != 0) {
+      const auto out = strip<P>(covariances, at.group, at.step, at.lane);
+      for (int i = 0; i < square(); ++i) out.set(i, cov.s[i]);
     }
   }
 

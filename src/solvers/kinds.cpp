@@ -11,6 +11,8 @@ const std::vector<SolverKind>& kinds() {
       {"quasi_deer", "diagonal of the Jacobians, undamped", true, L::diagonal, D::none},
       {"elk", "dense Jacobians, trust region by a Kalman filter", true, L::dense, D::trust_region},
       {"quasi_elk", "diagonal of the Jacobians, trust region by a Kalman filter", true, L::diagonal, D::trust_region},
+      {"jacobi", "fixed-point iteration: no Jacobians, every step from the last iterate", true, L::zero, D::none},
+      {"picard", "the identity for the Jacobians: a prefix sum of the residuals", true, L::identity, D::none},
   };
   return all;
 }

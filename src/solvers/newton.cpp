@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "core/error.hpp"
+#include "scan/smoother.hpp"
 
 namespace elkhorn::solvers {
 
@@ -36,31 +37,47 @@ class ElementScan : public IncrementScan<Real> {
   scan::Scan<Element> scan_;
 };
 
+template <class Real, class Filter>
+class SmootherScan : public IncrementScan<Real> {
+ public:
+  SmootherScan(scan::Engine engine, const scan::LaneMap& map, const Filter& filter) : smoother_(engine, map, filter) {}
+  void run(const scan::Active& active) const override { smoother_.run(active); }
+  double bytes() const override { return smoother_.bytes(); }
+
+ private:
+  scan::Smoother<Filter> smoother_;
+};
+
 template <class Real>
 std::unique_ptr<IncrementScan<Real>> make_scan(const SolverKind& kind, const deck::SolverConfig& config,
                                                scan::Engine engine, const scan::LaneMap& map,
                                                const scan::Panel<Real>& jacobian, const scan::Panel<Real>& residual) {
   const int dim = static_cast<int>(residual.extent(2));
-  const auto make = [&](auto element) -> std::unique_ptr<IncrementScan<Real>> {
+  const auto plain = [&](auto element) -> std::unique_ptr<IncrementScan<Real>> {
     return std::make_unique<ElementScan<Real, decltype(element)>>(engine, map, element);
   };
-  const bool damped = kind.damping == Damping::trust_region;
+  const auto damped = [&](auto filter) -> std::unique_ptr<IncrementScan<Real>> {
+    if (config.smoother) return std::make_unique<SmootherScan<Real, decltype(filter)>>(engine, map, filter);
+    return plain(filter);
+  };
+  const bool trust_region = kind.damping == Damping::trust_region;
   scan::TrustRegion<Real> region;
-  if (damped) region.value = static_cast<Real>(config.sigma2.value());
+  if (trust_region) region.value = static_cast<Real>(config.sigma2.value());
   switch (kind.linearization) {
     case Linearization::diagonal:
-      if (damped) return make(scan::KalmanDiagonal<Real>{jacobian, residual, dim, region});
-      return make(scan::AffineDiagonal<Real>{jacobian, residual, dim});
+      if (trust_region) return damped(scan::KalmanDiagonal<Real>{jacobian, residual, dim, region, {}});
+      return plain(scan::AffineDiagonal<Real>{jacobian, residual, dim});
     case Linearization::dense:
       // The published dense filter solves with the innovation covariance + 1e-9 I (dynamax' psd_solve), its diagonal one
       // does not. Increments are zero at a solution either way; with it iterates agree with the published ones.
       region.value += static_cast<Real>(published_jitter);
-      if (damped) return make(scan::KalmanDense<Real>{jacobian, residual, dim, region});
-      return make(scan::AffineDense<Real>{jacobian, residual, dim});
-    case Linearization::zero:
-    case Linearization::identity: break;
+      if (trust_region) return damped(scan::KalmanDense<Real>{jacobian, residual, dim, region, {}});
+      return plain(scan::AffineDense<Real>{jacobian, residual, dim});
+    case Linearization::zero: return plain(scan::AffineDiagonal<Real>{{}, residual, dim, Real(0)});
+    case Linearization::identity:
+      return plain(scan::AffineDiagonal<Real>{{}, residual, dim, static_cast<Real>(1 - config.damping_factor)});
   }
-  throw std::invalid_argument(kind.name + " has a linearization without a scan element");
+  throw std::logic_error("a linearization without a scan element");
 }
 
 /// The largest number of each lane over its blocks.
@@ -147,6 +164,10 @@ void Newton<Real>::start() {
 template <class Real>
 void Newton<Real>::evaluate(Linearization linearization) {
   instance_.system->evaluate(linearization, {map_, active_, states_, inputs_, residual_, jacobian_, worst_});
+  const bool shaped = config_.damping_factor != 0 || config_.clip_jacobians;
+  if (shaped && linearization == kind_.linearization && jacobian_.extent(2) > 0)
+    over_blocks("shape Jacobians", map_, 1,
+                ShapeJacobian<Real>{map_, jacobian_, static_cast<Real>(1 - config_.damping_factor), config_.clip_jacobians});
 }
 
 template <class Real>

@@ -92,6 +92,26 @@ struct Unpack {
   }
 };
 
+/// A ← scale · A, its entries clipped to [−1, 1] before where asked: the scaled and clipped variants of every solver.
+template <class Real>
+struct ShapeJacobian {
+  scan::LaneMap map;
+  scan::Panel<Real> jacobian;
+  Real scale;
+  bool clip;
+
+  KOKKOS_INLINE_FUNCTION void operator()(long index) const {
+    const BlockItem item(index, map);
+    for (long k = item.begin; k < item.end; ++k)
+      for (int i = 0; i < static_cast<int>(jacobian.extent(2)); ++i)
+        for (int w = 0; w < lane_width; ++w) {
+          Real a = jacobian(item.group, k, i, w);
+          if (clip) a = a > Real(1) ? Real(1) : a < Real(-1) ? Real(-1) : a;
+          jacobian(item.group, k, i, w) = scale * a;
+        }
+  }
+};
+
 /// s ← s + δ for active sequences, with the guard; the last state of a chunk also becomes the next chunk's first.
 template <class Real>
 struct Update {

@@ -9,8 +9,14 @@
 ///
 /// which reads s[i], u[i] and calls out.value(i, f_i) for every i, out.diagonal(i, ∂f_i/∂s_i) if L is diagonal and
 /// out.dense(i, j, ∂f_i/∂s_j) if it is dense. Numbers are of type S::Number: a Pack of lanes or one lane's real.
+/// A value may be given before s is read for the last time: what out takes does not overwrite s.
+///
+/// A cell that cannot hold its intermediate results in registers has one more member, `int scratch_size() const`, and
+/// evaluate a fourth argument `const W& work`: a strip of that many numbers (work[i], work.set(i, x), work.from(i)),
+/// uninitialised, its own while evaluate runs.
 #pragma once
 
+#include <type_traits>
 #include <utility>
 
 #include "systems/system.hpp"
@@ -18,6 +24,63 @@
 namespace elkhorn::systems {
 
 namespace detail {
+
+template <class Cell, class = void>
+inline constexpr bool needs_scratch = false;
+template <class Cell>
+inline constexpr bool needs_scratch<Cell, std::void_t<decltype(std::declval<const Cell&>().scratch_size())>> = true;
+
+/// Memory that work items borrow while they evaluate a cell: nothing for cells that need none.
+template <class Cell, bool = needs_scratch<Cell>>
+struct Scratch {
+  struct Lease {
+    template <Linearization L, class S, class U, class Out>
+    KOKKOS_INLINE_FUNCTION void evaluate(const Cell& cell, const S& s, const U& u, Out& out) const {
+      cell.template evaluate<L>(s, u, out);
+    }
+  };
+
+  explicit Scratch(const Cell&) {}
+  KOKKOS_INLINE_FUNCTION Lease acquire() const { return {}; }
+  KOKKOS_INLINE_FUNCTION void release(const Lease&) const {}
+};
+
+template <class Cell>
+struct Scratch<Cell, true> {
+  using Real = typename Cell::Real;
+  using P = LanePack<Real>;
+  using Token = Kokkos::Experimental::UniqueToken<Exec>;
+
+  struct Lease {
+    scan::PanelStrip<P> work;
+    int id;
+
+    template <Linearization L, class S, class U, class Out>
+    KOKKOS_INLINE_FUNCTION void evaluate(const Cell& cell, const S& s, const U& u, Out& out) const {
+      cell.template evaluate<L>(s, u, out, work);
+    }
+  };
+
+  Token token;
+  Matrix<Real> memory;  ///< like a panel: numbers of neighbouring GPU threads lie next to each other
+
+  explicit Scratch(const Cell& cell)
+      : memory(make_view<Matrix<Real>>("cell scratch", (token.size() + items_per_group - 1) / items_per_group,
+                                       static_cast<long>(cell.scratch_size()) * lane_width)) {}
+  KOKKOS_INLINE_FUNCTION Lease acquire() const {
+    const int id = static_cast<int>(token.acquire());
+    return {{&memory(id / items_per_group, id % items_per_group)}, id};
+  }
+  KOKKOS_INLINE_FUNCTION void release(const Lease& lease) const { token.release(lease.id); }
+};
+
+template <class Cell>
+int scratch_size(const Cell& cell) {
+  if constexpr (needs_scratch<Cell>)
+    return cell.scratch_size();
+  else
+    return 0;
+}
 
 /// Takes what a cell produces into the panels, as residual and Jacobian.
 template <class P>
@@ -52,6 +115,7 @@ struct EvaluateKernel {
 
   Cell cell;
   Evaluation<Real> args;
+  Scratch<Cell> scratch;
 
   KOKKOS_INLINE_FUNCTION void operator()(long index) const {
     const int lane = static_cast<int>(index % items_per_group);
@@ -63,16 +127,18 @@ struct EvaluateKernel {
     // Lanes of a group hold different numbers of steps where the last chunk is shorter: those rows do not count.
     const long full = full_steps(group, lane);
     P worst(Real(0));
+    const auto lease = scratch.acquire();
     for (long k = block * block_steps; k < end; ++k) {
-      const auto u = scan::strip<P>(args.inputs, group, k, lane);
+      const auto u = cell.input_dim() > 0 ? scan::strip<P>(args.inputs, group, k, lane) : scan::PanelStrip<P>{nullptr};
       PanelOutput<P> out{scan::strip<P>(args.states, group, k + 1, lane), scan::strip<P>(args.residual, group, k, lane),
                          L == Linearization::diagonal || L == Linearization::dense
                              ? scan::strip<P>(args.jacobian, group, k, lane)
                              : scan::PanelStrip<P>{nullptr},
                          cell.state_dim(), P(Real(0))};
-      cell.template evaluate<L>(scan::strip<P>(args.states, group, k, lane), u, out);
+      lease.template evaluate<L>(cell, scan::strip<P>(args.states, group, k, lane), u, out);
       worst = larger(worst, k < full ? out.worst : masked(out.worst, group, lane, k));
     }
+    scratch.release(lease);
     store<P>(&args.worst(group, block, lane), worst);
   }
 
@@ -105,7 +171,7 @@ struct RolloutKernel {
   Rows<Real> drivers;
   Matrix<Real> initial;
   Rows<Real> states;
-  Matrix<Real> workspace;  ///< (items, (2 D + n) · lanes of an item)
+  Matrix<Real> workspace;  ///< (items, (2 D + n + scratch) · lanes of an item)
 
   KOKKOS_INLINE_FUNCTION void operator()(long item) const {
     constexpr int width = width_of<P>;
@@ -123,7 +189,10 @@ struct RolloutKernel {
     for (long t = 0; t < length; ++t) {
       for (int w = 0; w < lanes; ++w)
         for (int i = 0; i < inputs; ++i) u[i * width + w] = drivers(t, first + w, i);
-      cell.template evaluate<Linearization::zero>(s, scan::WorkStrip<P>{u}, out);
+      if constexpr (needs_scratch<Cell>)
+        cell.template evaluate<Linearization::zero>(s, scan::WorkStrip<P>{u}, out, scan::WorkStrip<P>{u + inputs * width});
+      else
+        cell.template evaluate<Linearization::zero>(s, scan::WorkStrip<P>{u}, out);
       for (int w = 0; w < lanes; ++w)
         for (int i = 0; i < dim; ++i) states(t, first + w, i) = out.next.p[i * width + w];
       Real* const swap = s.p;
@@ -140,7 +209,8 @@ class CellSystem : public System<typename Cell::Real> {
  public:
   using Real = typename Cell::Real;
 
-  CellSystem(Cell cell, double parameter_bytes) : cell_(std::move(cell)), parameter_bytes_(parameter_bytes) {}
+  CellSystem(Cell cell, double parameter_bytes)
+      : cell_(std::move(cell)), parameter_bytes_(parameter_bytes), scratch_(cell_) {}
 
   long state_dim() const override { return cell_.state_dim(); }
   long input_dim() const override { return cell_.input_dim(); }
@@ -160,7 +230,8 @@ class CellSystem : public System<typename Cell::Real> {
     constexpr int width = width_of<LanePack<Real>>;
     const long items = (static_cast<long>(states.extent(1)) + width - 1) / width;
     if (items == 0 || states.extent(0) == 0) return;
-    const auto workspace = make_view<Matrix<Real>>("rollout workspace", items, (2 * state_dim() + input_dim()) * width);
+    const long numbers = 2 * state_dim() + input_dim() + detail::scratch_size(cell_);
+    const auto workspace = make_view<Matrix<Real>>("rollout workspace", items, numbers * width);
     Kokkos::parallel_for("rollout", Kokkos::RangePolicy<Exec>(0, items),
                          detail::RolloutKernel<Cell>{cell_, drivers, initial, states, workspace});
   }
@@ -169,11 +240,13 @@ class CellSystem : public System<typename Cell::Real> {
   template <Linearization L>
   void launch(const Evaluation<Real>& args) const {
     const long items = args.map.groups * static_cast<long>(args.worst.extent(1)) * items_per_group;
-    Kokkos::parallel_for("evaluate", Kokkos::RangePolicy<Exec>(0, items), detail::EvaluateKernel<Cell, L>{cell_, args});
+    Kokkos::parallel_for("evaluate", Kokkos::RangePolicy<Exec>(0, items),
+                         detail::EvaluateKernel<Cell, L>{cell_, args, scratch_});
   }
 
   Cell cell_;
   double parameter_bytes_;
+  detail::Scratch<Cell> scratch_;
 };
 
 }  // namespace elkhorn::systems

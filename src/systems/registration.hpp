@@ -19,5 +19,6 @@ struct Registration {
 Registration register_gru();
 Registration register_ar_gru();
 Registration register_linear();
+Registration register_lorenz96();
 
 }  // namespace elkhorn::systems

@@ -9,7 +9,7 @@ namespace elkhorn::systems {
 namespace {
 
 const std::vector<Registration>& registrations() {
-  static const std::vector<Registration> all = {register_gru(), register_ar_gru(), register_linear()};
+  static const std::vector<Registration> all = {register_gru(), register_ar_gru(), register_lorenz96(), register_linear()};
   return all;
 }
 

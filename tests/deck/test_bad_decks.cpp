@@ -174,8 +174,7 @@ time_ranks = [1, 2, 3]
 
 TEST(BadDeckFiles, AreNamed) {
   const DeckFiles files;
-  EXPECT_EQ(message_of(files.path("none.toml")),
-            files.path("none.toml") + ": the deck does not exist; check its path");
+  EXPECT_EQ(message_of(files.path("none.toml")), files.path("none.toml") + ": the deck does not exist; check its path");
   files.write("folder/deck.toml", good_deck);
   EXPECT_NE(message_of(files.path("folder")).find("is a directory, not a deck"), std::string::npos);
   EXPECT_THROW(load_plan({}), InputError);
@@ -184,8 +183,7 @@ TEST(BadDeckFiles, AreNamed) {
 
 TEST(BadDeckFiles, SecondDeckIsTheOneNamed) {
   const DeckFiles files;
-  const std::string good = files.write("good.toml", good_deck),
-                    bad = files.write("bad.toml", "\n[system]\nkind = 1\n");
+  const std::string good = files.write("good.toml", good_deck), bad = files.write("bad.toml", "\n[system]\nkind = 1\n");
   try {
     load_plan({good, bad});
     FAIL() << "the second deck was accepted";
@@ -242,9 +240,9 @@ TEST(BadFilters, AreNamed) {
   overrides.filter = "[";
   EXPECT_EQ(message_of(file, overrides), "--filter: \"[\" is not a valid regular expression");
   overrides.filter = "no such case";
-  EXPECT_EQ(message_of(file, overrides)
-                .rfind("--filter: no case is left by \"no such case\"; names look like \"gru-", 0),
-            0u);
+  EXPECT_EQ(
+      message_of(file, overrides).rfind("--filter: no case is left by \"no such case\"; names look like \"gru-", 0),
+      0u);
 }
 
 TEST(Ranks, MustBeDividedByTimeRanksAndThatIsSaidFirst) {

@@ -191,10 +191,9 @@ kind = "sequential"
     for (const char* length : {"T10", "T20"})
       for (const char* seed : {"seed2", "seed1"})
         for (const char* precision : {"f32", "f64"})
-          for (const char* solver :
-               {"sequential", "elk-s2=1e6", "elk-s2=0.5", "quasi_elk-s2=1e6", "quasi_elk-s2=0.5"})
-            expected.push_back(std::string("linear-") + dim + "-" + length + "-B1-" + seed + "-" + precision +
-                               "-" + solver);
+          for (const char* solver : {"sequential", "elk-s2=1e6", "elk-s2=0.5", "quasi_elk-s2=1e6", "quasi_elk-s2=0.5"})
+            expected.push_back(std::string("linear-") + dim + "-" + length + "-B1-" + seed + "-" + precision + "-" +
+                               solver);
   EXPECT_EQ(names_of(plan), expected);
   for (size_t i = 0; i < plan.cases.size(); ++i) EXPECT_EQ(plan.cases[i].index, static_cast<long>(i));
   expect_round_trip(plan);
@@ -225,9 +224,8 @@ guard = ["guess", "zero"]
   for (const std::string& name : names)
     EXPECT_EQ(name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._=+-"),
               std::string::npos);
-  EXPECT_EQ(
-      names.front(),
-      "gru-D8-T10-B1-initial_state=zero-f32-warmup=0-min=1-history-deer-it=5-stop=residual-auto-guard=guess");
+  EXPECT_EQ(names.front(),
+            "gru-D8-T10-B1-initial_state=zero-f32-warmup=0-min=1-history-deer-it=5-stop=residual-auto-guard=guess");
   expect_round_trip(plan);
 }
 
@@ -235,11 +233,9 @@ TEST(Names, SayWhatDiffersFromTheUsualAndWhatTellsCasesApart) {
   const auto name = [](std::vector<std::string> set) {
     return plan_of(small, setting(std::move(set))).cases.back().name;
   };
-  EXPECT_EQ(name({"solver.max_iterations=7", "solver.tolerance=1e-6", "measure.warmup=0"}),
-            "gru-D8-T100-B1-f32-deer");
+  EXPECT_EQ(name({"solver.max_iterations=7", "solver.tolerance=1e-6", "measure.warmup=0"}), "gru-D8-T100-B1-f32-deer");
   EXPECT_EQ(name({"problem.seed=3"}), "gru-D8-T100-B1-seed3-f32-deer");
-  EXPECT_EQ(name({"solver.scan=chunked:8", "solver.stop=update"}),
-            "gru-D8-T100-B1-f32-deer-stop=update-chunked8");
+  EXPECT_EQ(name({"solver.scan=chunked:8", "solver.stop=update"}), "gru-D8-T100-B1-f32-deer-stop=update-chunked8");
   EXPECT_EQ(name({"system.gain=1.5"}), "gru-D8-gain=1.5-T100-B1-f32-deer");
   EXPECT_EQ(name({"solver.tolerance=[1e-4, 1e-6]"}), "gru-D8-T100-B1-f32-deer-tol=1e-6");
 }
@@ -251,8 +247,8 @@ TEST(Names, FilesOfOneNameInTwoFoldersAreNumbered) {
   const std::string file = files.write("deck.toml", small);
   const Plan plan = load_plan({file}, setting({"system.weights=[a/w.h5:/g, b/w.h5:/g, random]"}));
   EXPECT_EQ(names_of(plan),
-            (std::vector<std::string>{"gru-weights=w_g-T100-B1-f32-deer-n1",
-                                      "gru-weights=w_g-T100-B1-f32-deer-n2", "gru-D8-T100-B1-f32-deer"}));
+            (std::vector<std::string>{"gru-weights=w_g-T100-B1-f32-deer-n1", "gru-weights=w_g-T100-B1-f32-deer-n2",
+                                      "gru-D8-T100-B1-f32-deer"}));
   EXPECT_EQ(plan.cases[0].state_dim, 0);
   expect_round_trip(plan);
 }
@@ -268,23 +264,20 @@ TEST(Names, DoNotDependOnTheFilter) {
 }
 
 TEST(Plan, DropsCasesThatAreTheSame) {
-  const Plan plan =
-      plan_of(small + "[[solver]]\nkind = [\"deer\", \"sequential\", \"deer\"]\ntolerance = 1e-4\n",
-              setting({"solver.kind=[deer, sequential]"}));
-  EXPECT_EQ(names_of(plan),
-            (std::vector<std::string>{"gru-D8-T100-B1-f32-sequential", "gru-D8-T100-B1-f32-deer"}));
+  const Plan plan = plan_of(small + "[[solver]]\nkind = [\"deer\", \"sequential\", \"deer\"]\ntolerance = 1e-4\n",
+                            setting({"solver.kind=[deer, sequential]"}));
+  EXPECT_EQ(names_of(plan), (std::vector<std::string>{"gru-D8-T100-B1-f32-sequential", "gru-D8-T100-B1-f32-deer"}));
   ASSERT_EQ(plan.notes.size(), 1u);
   EXPECT_EQ(plan.notes[0], "2 cases left out: the same as another case of the plan");
   expect_round_trip(plan);
 }
 
 TEST(Settings, TakeTomlValuesAndBareWordsAndWinOverTheDeck) {
-  const std::string deck =
-      small + "[[solver]]\nkind = \"elk\"\nsigma2 = 5\n[[solver]]\nkind = \"sequential\"\n";
-  const Plan plan = plan_of(
-      deck, setting({"problem.length=20", "problem.length = [30, 40]", "measure.precision=[float32, float64]",
-                     "solver.sigma2=1e3", "solver.stop=update", "solver.guess='initial_state'",
-                     "measure.repetitions.min=2", "measure.repetitions={ max = 4 }"}));
+  const std::string deck = small + "[[solver]]\nkind = \"elk\"\nsigma2 = 5\n[[solver]]\nkind = \"sequential\"\n";
+  const Plan plan =
+      plan_of(deck, setting({"problem.length=20", "problem.length = [30, 40]", "measure.precision=[float32, float64]",
+                             "solver.sigma2=1e3", "solver.stop=update", "solver.guess='initial_state'",
+                             "measure.repetitions.min=2", "measure.repetitions={ max = 4 }"}));
   EXPECT_EQ(names_of(plan)[5], "gru-D8-T30-B1-f64-elk-s2=1e3-stop=update-guess=initial_state");
   EXPECT_EQ(plan.cases.size(), 2u * 2 * 3);
   const Case& one = plan.cases[5];
@@ -341,10 +334,9 @@ sigma2 = 20
 
 TEST(Groups, LayTheirKeysOverTheDecksAndReplaceItsSolvers) {
   const Plan plan = plan_of(grouped);
-  EXPECT_EQ(names_of(plan),
-            (std::vector<std::string>{"linear-D4-radius=0.5-T10-B2-f32-sequential",
-                                      "gru-D16-T100-B2-f32-deer", "gru-D16-T100-B2-f32-elk-s2=10",
-                                      "gru-D16-T200-B2-f32-deer", "gru-D16-T200-B2-f32-elk-s2=10"}));
+  EXPECT_EQ(names_of(plan), (std::vector<std::string>{"linear-D4-radius=0.5-T10-B2-f32-sequential",
+                                                      "gru-D16-T100-B2-f32-deer", "gru-D16-T100-B2-f32-elk-s2=10",
+                                                      "gru-D16-T200-B2-f32-deer", "gru-D16-T200-B2-f32-elk-s2=10"}));
   for (const Case& one : plan.cases) EXPECT_EQ(one.measure.warmup, 0);
   EXPECT_EQ(plan.cases[1].solver.tolerance, 1e-6);
   EXPECT_EQ(plan.cases[1].origin("problem.batch").line, 4);
@@ -356,9 +348,8 @@ TEST(Quick, OverridesTheDeckAndTheGroupsAndYieldsToSet) {
   Overrides overrides;
   overrides.quick = true;
   const Plan plan = plan_of(grouped, overrides);
-  EXPECT_EQ(names_of(plan),
-            (std::vector<std::string>{"linear-D4-radius=0.5-T7-B1-f32-sequential", "gru-D16-T5-B1-f32-deer",
-                                      "gru-D16-T5-B1-f32-elk-s2=20"}));
+  EXPECT_EQ(names_of(plan), (std::vector<std::string>{"linear-D4-radius=0.5-T7-B1-f32-sequential",
+                                                      "gru-D16-T5-B1-f32-deer", "gru-D16-T5-B1-f32-elk-s2=20"}));
   EXPECT_EQ(plan.cases[1].solver.max_iterations, 3);
   EXPECT_EQ(plan.cases[1].origin("problem.length").key, "quick.problem.length");
   expect_round_trip(plan);
@@ -395,8 +386,7 @@ TEST(Plan, DataFilesAreFoundBesideTheDeckThenInTheCurrentDirectory) {
   const std::string deck = files.write("decks/deck.toml", small);
   const std::filesystem::path before = std::filesystem::current_path();
   std::filesystem::current_path(files.path("."));
-  const Plan plan =
-      load_plan({"decks/deck.toml"}, setting({"system.weights=both.h5:/", "problem.drivers=here.h5:/u"}));
+  const Plan plan = load_plan({"decks/deck.toml"}, setting({"system.weights=both.h5:/", "problem.drivers=here.h5:/u"}));
   expect_round_trip(plan);
   std::filesystem::current_path(before);
   EXPECT_EQ(plan.cases[0].weights, "decks/both.h5:/");

@@ -71,6 +71,7 @@ TEST_F(Check, EachInconsistencyIsFoundAndNamed) {
       {"time_s holds a time that is not", [](auto& c) { c[1].time_s[2] = -c[1].time_s[2]; }},
       {"time_s holds a time that is not", [](auto& c) { c[1].time_s[2] = not_a_number; }},
       {"time_s holds a time that is not", [](auto& c) { c[1].time_s[2] = INFINITY; }},
+      {"ranks and threads must be", [](auto& c) { c[1].ranks = c[1].batch_ranks = 0, c[1].rank_time_s.clear(); }},
       {"rank_time_s holds a time", [](auto& c) { c[1].rank_time_s[3] = 0; }},
       {"the largest over ranks is", [](auto& c) { c[1].rank_time_s[4] *= 1.5; }},
       {"stopped_because is \"tired\"", [](auto& c) { c[1].stopped_because = "tired"; }},
