@@ -272,8 +272,8 @@ std::string write_resolved(const std::string& title, const std::vector<ResolvedG
       std::string lines;
       for (const auto& [path, literal] : group.settings)
         if (path.rfind(section + ".", 0) == 0 && !literal.empty())
-          lines += path.substr(section.size() + 1) + " = " + literal + "\n";
-      if (!lines.empty()) text += "\n[" + prefix + section + "]\n" + lines;
+          lines += fmt::format("{} = {}\n", path.substr(section.size() + 1), literal);
+      if (!lines.empty()) text += fmt::format("\n[{}{}]\n{}", prefix, section, lines);
     }
     for (const Resolved& solver : group.solvers) {
       text += "\n[[" + prefix + "solver]]\n";

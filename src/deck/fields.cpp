@@ -159,6 +159,7 @@ Field word_field(const std::string& section, const std::string& key, Get get,
           key,
           [get, values](Case& c, const toml::node& node, const Origin& where) {
             std::vector<std::string> words;
+            words.reserve(values.size());
             for (const auto& value : values) words.push_back(value.first);
             const std::string chosen = word(node, where, words);
             for (const auto& value : values)
@@ -170,8 +171,8 @@ Field word_field(const std::string& section, const std::string& key, Get get,
 }
 
 template <class Get>
-Field flag_field(const std::string& key, Get get) {
-  return {"output",
+Field flag_field(const std::string& section, const std::string& key, Get get, InName in_name = InName::when_needed) {
+  return {section,
           key,
           [get](Case& c, const toml::node& node, const Origin& where) {
             const auto* flag = node.as_boolean();
@@ -180,7 +181,7 @@ Field flag_field(const std::string& key, Get get) {
           },
           [get](const Case& c) { return std::string(get(c) ? "true" : "false"); },
           [get, key](const Case& c) { return (get(c) ? "" : "no-") + key; },
-          InName::when_needed};
+          in_name};
 }
 
 /// A name from one of the registries.
@@ -313,6 +314,18 @@ Field scan_field() {
           InName::unless_default};
 }
 
+/// k of the scaled variants: the Jacobians times 1 − k.
+Field damping_factor_field() {
+  return {"solver",
+          "damping_factor",
+          [](Case& c, const toml::node& node, const Origin& where) {
+            c.solver.damping_factor = real_number(node, where, 0, true, 1);
+          },
+          [](const Case& c) { return number_text(c.solver.damping_factor); },
+          [](const Case& c) { return "k=" + number_text(c.solver.damping_factor); },
+          InName::unless_default};
+}
+
 Field option_field(const systems::Option& option) {
   const auto text = [option](const Case& c) {
     const auto found = c.system_options.find(option.name);
@@ -390,9 +403,9 @@ const std::vector<Field>& common_fields() {
           "measure", "time_limit_s", [](auto& c) -> auto& { return c.measure.time_limit_s; }, false,
           "limit=", InName::when_needed),
       flag_field(
-          "history", [](auto& c) -> auto& { return c.history; }),
+          "output", "history", [](auto& c) -> auto& { return c.history; }),
       flag_field(
-          "states", [](auto& c) -> auto& { return c.states; }),
+          "output", "states", [](auto& c) -> auto& { return c.states; }),
       kind_field(
           "solver", "solver", [](auto& c) -> auto& { return c.solver.kind; }, names_of(solvers::kinds())),
       sigma2_field(),
@@ -416,6 +429,13 @@ const std::vector<Field>& common_fields() {
           std::vector<std::pair<std::string, Guard>>{
               {"guess", Guard::guess}, {"zero", Guard::zero}, {"none", Guard::none}},
           {"guard=guess", "guard=zero", "guard=none"}, InName::unless_default),
+      word_field<>(
+          "solver", "damping", [](auto& c) -> auto& { return c.solver.smoother; },
+          std::vector<std::pair<std::string, bool>>{{"filter", false}, {"smoother", true}}, {"filter", "smoother"},
+          InName::unless_default),
+      damping_factor_field(),
+      flag_field(
+          "solver", "clip_jacobians", [](auto& c) -> auto& { return c.solver.clip_jacobians; }, InName::unless_default),
   };
   return all;
 }
@@ -448,7 +468,11 @@ bool is_any_systems_option(const std::string& key) {
 
 bool applies(const Field& field, const solvers::SolverKind& solver) {
   if (field.key == "kind") return true;
-  if (field.key == "sigma2") return solver.damping == solvers::Damping::trust_region;
+  if (field.key == "sigma2" || field.key == "damping") return solver.damping == solvers::Damping::trust_region;
+  using solvers::Linearization;
+  if (field.key == "damping_factor") return solver.linearization != Linearization::zero;
+  if (field.key == "clip_jacobians")
+    return solver.linearization == Linearization::diagonal || solver.linearization == Linearization::dense;
   return solver.iterative;
 }
 

@@ -1,5 +1,7 @@
 #include "deck/groups.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
@@ -74,8 +76,8 @@ void read_key(Layer& layer, const std::string& file, const std::string& deck_fil
     if (const auto* table = node.as_table()) {
       for (auto&& [name, value] : *table) {
         const std::string full = key + "." + std::string(name.str());
-        read_key(layer, file, deck_file, prefix, section, full, value, at(file, prefix + section + "." + full, value),
-                 own);
+        read_key(layer, file, deck_file, prefix, section, full, value,
+                 at(file, fmt::format("{}{}.{}", prefix, section, full), value), own);
       }
       return;
     }
@@ -119,7 +121,8 @@ void read_section(Layer& layer, const std::string& file, const std::string& pref
     fail(at(file, prefix + section, node), "must be a table, [" + prefix + section + "], not " + describe(node));
   for (auto&& [key, value] : *table) {
     const std::string name(key.str());
-    read_key(layer, file, file, prefix, section, name, value, at(file, prefix + section + "." + name, value), own);
+    read_key(layer, file, file, prefix, section, name, value,
+             at(file, fmt::format("{}{}.{}", prefix, section, name), value), own);
   }
 }
 

@@ -39,7 +39,7 @@ void fail(const Origin& where, const std::string& sentence) {
 }
 
 std::string number_text(double value) {
-  const std::string plain = fmt::format("{}", value);
+  std::string plain = fmt::format("{}", value);
   std::string scientific;
   for (int digits = 0; digits < 17; ++digits) {
     scientific = fmt::format("{:.{}e}", value, digits);

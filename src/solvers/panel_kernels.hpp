@@ -190,17 +190,17 @@ struct Update {
     Real& kept = worst(item.group, item.block, w);
     for (int i = 0; i < static_cast<int>(states.extent(2)); ++i) {
       Real& s = states(item.group, k + 1, i, w);
-      const Real before = s;
-      Real next = before + increment(item.group, k, i, w);
+      const Real before = s, delta = increment(item.group, k, i, w);
+      Real next = before + delta, moved = magnitude(delta);  // as packs have it: fl(s + δ) − s is not δ
       if (guard != deck::Guard::none && !(magnitude(next) <= bound)) {
         ++resets(item.group, item.block, w);
         if (guard == deck::Guard::guess)
           next = guess.at(t, b, i);
         else  // as published: not a number to zero, the rest clipped
           next = next > bound ? bound : next < -bound ? -bound : Real(0);
+        moved = magnitude(next - before);
       }
       s = next;
-      const Real moved = magnitude(next - before);
       if (moved > kept) kept = moved;
     }
   }

@@ -147,7 +147,7 @@ Element make_element(const Panels<typename Element::Real>& panels, int dim, doub
   } else {
     TrustRegion<Real> region;
     region.value = Real(sigma2);
-    return Element{panels.jacobian, panels.increment, dim, region};
+    return Element{panels.jacobian, panels.increment, dim, region, {}};
   }
 }
 
