@@ -13,6 +13,7 @@
 #include "record/hdf5.hpp"
 #include "solvers/kinds.hpp"
 #include "solvers/solver.hpp"
+#include "systems/files.hpp"
 #include "systems/system.hpp"
 
 namespace elkhorn::app {
@@ -207,7 +208,6 @@ template <class Real>
 void CaseRunner::run(const deck::Case& c, std::unique_ptr<Problem<Real>>& problem, CaseResult& result) {
   const parallel::Range mine = parallel::split(c.batch, comm_.size(), comm_.rank());
   const bool iterative = solvers::find_kind(c.solver.kind)->iterative;
-  const systems::Shape shape{c.state_dim, 0, c.length};
 
   std::optional<measure::PeakMemory> peak;
   std::unique_ptr<solvers::Solver<Real>> solver;
@@ -245,10 +245,8 @@ void CaseRunner::run(const deck::Case& c, std::unique_ptr<Problem<Real>>& proble
         setup.threads = Exec().concurrency();
         if (c.solver.guess == "previous") {
           setup.guess = problem->previous;
-        } else if (c.solver.guess.find(".h5:") != std::string::npos) {
-          const Origin origin = c.origin("solver.guess");
-          const auto [file, path] = record::split_reference(c.solver.guess, origin);
-          const record::Array a = record::read_array(file, path, origin, {2, 3});
+        } else if (systems::names_file(c.solver.guess)) {
+          const record::Array a = systems::read_reference(c.solver.guess, c.origin("solver.guess"), {2, 3});
           const bool each = a.shape.size() == 3;
           setup.guess = make_view<Rows<Real>>("guess", c.length, mine.size(), c.state_dim);
           const auto host = Kokkos::create_mirror_view(setup.guess);
@@ -314,6 +312,7 @@ void CaseRunner::run(const deck::Case& c, std::unique_ptr<Problem<Real>>& proble
   healing = comm_.sum(healing);
   result.converged = unconverged == 0;
   result.peak_memory_bytes = comm_.max(peak->bytes());
+  const systems::Shape shape{c.state_dim, problem->instance.system->input_dim(), c.length};
   result.model_memory_bytes = solvers::model_memory(c, shape, comm_.size(), Exec().concurrency()).total();
   double iterations_here = 0;
   for (const long n : outcome.iterations) iterations_here += double(n);

@@ -35,9 +35,23 @@ int info(const parallel::Comm& comm, const std::vector<std::string>& argv);
 
 int check(const parallel::Comm& comm, const std::vector<std::string>& files);
 
+struct AnalyzeOptions {
+  std::vector<std::string> decks;
+  deck::Overrides overrides;
+  long sequences = 1;  ///< of each batch, from the first
+  bool json = false;
+};
+
+/// Says of each problem of the decks which solvers will work (docs/analysis.md). Rank 0 alone does it.
+int analyze(const parallel::Comm& comm, const AnalyzeOptions& options);
+
+struct CheckedPlan : deck::Plan {
+  std::vector<long> input_dims;  ///< numbers a step of each case's drivers, which the memory model needs
+};
+
 /// The cases of decks, with sizes that files fix filled in and everything checked that can be before running.
 /// Throws InputError.
-deck::Plan load_checked_plan(const std::vector<std::string>& decks, const deck::Overrides& overrides, int ranks);
+CheckedPlan load_checked_plan(const std::vector<std::string>& decks, const deck::Overrides& overrides, int ranks);
 
 /// Runs `section` on every rank; where it throws anywhere, prints one line on rank 0 and gives the exit code for it.
 int guarded(const parallel::Comm& comm, const std::function<void()>& section);

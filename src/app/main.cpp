@@ -51,11 +51,25 @@ int dispatch(int argc, char** argv, const parallel::Comm& comm) {
   check->add_option("files", files, "results files")->required();
   check->callback([&] { code = app::check(comm, files); });
 
+  app::AnalyzeOptions analysis;
+  CLI::App* analyze = cli.add_subcommand("analyze", "say which solvers will work on a deck's problems, and why");
+  analyze->add_option("decks", analysis.decks, "decks (TOML)")->required();
+  add_overrides(analyze);
+  analyze->add_option("--sequences", analysis.sequences, "how many sequences of each batch (default: the first one)");
+  analyze->add_flag("--json", analysis.json, "one JSON object a problem on stdout instead of the page");
+  analyze->callback([&] {
+    analysis.overrides = options.overrides;
+    code = app::analyze(comm, analysis);
+  });
+
   try {
     cli.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return comm.is_root() ? cli.exit(error) : 0;
-    if (comm.is_root()) fmt::print(stderr, "elkhorn: {} (elkhorn --help shows the usage)\n", error.what());
+    std::string what_is_wrong = error.what();
+    if (cli.get_subcommands().empty() && !cli.remaining().empty() && cli.remaining()[0][0] != '-')
+      what_is_wrong = fmt::format("there is no command \"{}\"", cli.remaining()[0]);
+    if (comm.is_root()) fmt::print(stderr, "elkhorn: {} (elkhorn --help shows the usage)\n", what_is_wrong);
     return app::bad_input;
   }
   return code;

@@ -5,6 +5,7 @@
 #include "app/case_runner.hpp"
 #include "app/commands.hpp"
 #include "record/hdf5.hpp"
+#include "systems/files.hpp"
 #include "systems/system.hpp"
 
 namespace elkhorn::app {
@@ -13,21 +14,19 @@ namespace {
 
 /// The file of `guess` must hold states of the case's shape, (T, B, D) or (T, D), all finite.
 void check_guess(const deck::Case& c) {
-  if (c.solver.guess.find(".h5:") == std::string::npos) return;
+  if (!systems::names_file(c.solver.guess)) return;
   const Origin origin = c.origin("solver.guess");
-  const auto [file, path] = record::split_reference(c.solver.guess, origin);
-  const record::Array a = record::read_array(file, path, origin, {2, 3});
+  const record::Array a = systems::read_reference(c.solver.guess, origin, {2, 3});
   const std::vector<long> each{c.length, c.batch, c.state_dim}, one{c.length, c.state_dim};
   if (a.shape != each && a.shape != one)
     throw InputError(origin, fmt::format("{} has shape {}, this case needs {} or {}", c.solver.guess,
                                          record::shape_text(a.shape), record::shape_text(each), record::shape_text(one)));
-  record::require_finite(a, c.solver.guess, origin);
 }
 
 }  // namespace
 
-deck::Plan load_checked_plan(const std::vector<std::string>& decks, const deck::Overrides& overrides, int ranks) {
-  deck::Plan plan = deck::load_plan(decks, overrides);
+CheckedPlan load_checked_plan(const std::vector<std::string>& decks, const deck::Overrides& overrides, int ranks) {
+  CheckedPlan plan{deck::load_plan(decks, overrides), {}};
   deck::check_ranks(plan.cases, ranks);
   std::map<std::string, systems::Shape> shapes;  // files are read once a problem
   for (deck::Case& c : plan.cases) {
@@ -36,6 +35,7 @@ deck::Plan load_checked_plan(const std::vector<std::string>& decks, const deck::
     if (found == shapes.end()) found = shapes.emplace(key, systems::inspect(c)).first;
     c.state_dim = found->second.state_dim;
     c.length = found->second.length;
+    plan.input_dims.push_back(found->second.input_dim);
     check_guess(c);
   }
   return plan;

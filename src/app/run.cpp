@@ -30,8 +30,15 @@ std::string output_path(const RunOptions& options) {
   return std::filesystem::path(options.decks.front()).stem().string() + ".h5";
 }
 
-double modelled_bytes(const deck::Case& c, int ranks) {
-  return solvers::model_memory(c, systems::Shape{c.state_dim, 0, c.length}, ranks, Exec().concurrency()).total();
+/// By case, one rank.
+std::vector<double> modelled_bytes(const CheckedPlan& plan, int ranks) {
+  std::vector<double> bytes;
+  for (std::size_t i = 0; i < plan.cases.size(); ++i) {
+    const deck::Case& c = plan.cases[i];
+    const systems::Shape shape{c.state_dim, plan.input_dims[i], c.length};
+    bytes.push_back(solvers::model_memory(c, shape, ranks, Exec().concurrency()).total());
+  }
+  return bytes;
 }
 
 /// Sequential medians by problem and precision, for the ratios of the cases that follow.
@@ -51,7 +58,7 @@ class SequentialTimes {
   std::map<std::string, double> times_;
 };
 
-CaseResult skipped(const deck::Case& c, const parallel::Comm& comm, const std::string& why) {
+CaseResult skipped(const deck::Case& c, const parallel::Comm& comm, double bytes, const std::string& why) {
   CaseResult r;
   r.index = c.index;
   r.name = c.name;
@@ -69,27 +76,26 @@ CaseResult skipped(const deck::Case& c, const parallel::Comm& comm, const std::s
   r.threads = Exec().concurrency();
   r.status = Status::skipped;
   r.message = why;
-  r.model_memory_bytes = modelled_bytes(c, comm.size());
+  r.model_memory_bytes = bytes;
   return r;
 }
 
-int dry_run(const parallel::Comm& comm, const deck::Plan& plan) {
+int dry_run(const parallel::Comm& comm, const CheckedPlan& plan) {
   const double free = measure::free_bytes_per_rank(comm);
   if (!comm.is_root()) return success;
   fmt::print("{} cases on {} ranks of {} threads; {} a rank are free\n", plan.cases.size(), comm.size(),
              Exec().concurrency(), report::memory_text(free));
-  for (const deck::Case& c : plan.cases) {
-    const double bytes = modelled_bytes(c, comm.size());
-    fmt::print("{:>12}  {}{}\n", report::memory_text(bytes), c.name,
-               bytes > free ? "  would be skipped: does not fit" : "");
-  }
+  const std::vector<double> bytes = modelled_bytes(plan, comm.size());
+  for (std::size_t i = 0; i < plan.cases.size(); ++i)
+    fmt::print("{:>12}  {}{}\n", report::memory_text(bytes[i]), plan.cases[i].name,
+               bytes[i] > free ? "  would be skipped: does not fit" : "");
   return success;
 }
 
 }  // namespace
 
 int run(const parallel::Comm& comm, const RunOptions& options) {
-  deck::Plan plan;
+  CheckedPlan plan;
   if (const int code = guarded(comm, [&] {
         plan = load_checked_plan(options.decks, options.overrides, comm.size());
         if (plan.cases.empty()) throw InputError("no case is left to run: the filter matches none");
@@ -128,13 +134,14 @@ int run(const parallel::Comm& comm, const RunOptions& options) {
   }
 
   CaseRunner runner(comm);
+  const std::vector<double> modelled = modelled_bytes(plan, comm.size());
   for (std::size_t i = 0; i < plan.cases.size(); ++i) {
     if (finished[i]) continue;
     const deck::Case& c = plan.cases[i];
     if (progress) progress->start(c.name);
-    const double needed = modelled_bytes(c, comm.size()), free = measure::free_bytes_per_rank(comm);
+    const double needed = modelled[i], free = measure::free_bytes_per_rank(comm);
     CaseResult result =
-        needed > free ? skipped(c, comm,
+        needed > free ? skipped(c, comm, needed,
                                 fmt::format("needs {} a rank by the memory model, {} are free",
                                             report::memory_text(needed), report::memory_text(free)))
                       : runner.run(c);

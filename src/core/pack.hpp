@@ -57,7 +57,8 @@ struct Pack {
   Lanes v;
 
   Pack() = default;
-  Pack(Real s) : v{} { v = Lanes{} + s; }
+  // s − 0 is s for every s, −0 included, so compilers make a plain broadcast of it (0 + s is not).
+  Pack(Real s) : v(s - Lanes{}) {}
   explicit Pack(Lanes lanes) : v(lanes) {}
 
   Real operator[](int lane) const { return v[lane]; }

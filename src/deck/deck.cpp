@@ -90,6 +90,13 @@ struct Solvers {
   std::vector<Resolved> resolved;
 };
 
+/// `, which …`: why a key does not apply to a solver.
+std::string why_not(const Field& field, const solvers::SolverKind& solver) {
+  if (!solver.iterative) return ", which does not iterate";
+  if (field.key == "sigma2" || field.key == "damping") return ", which has no trust region";
+  return ", which uses no Jacobians";
+}
+
 Solvers expand_solvers(const Group& group, std::set<std::string>& applied) {
   if (group.solvers.empty())
     fail(Origin{group.deck_file, "solver", group.origin.line},
@@ -116,8 +123,7 @@ Solvers expand_solvers(const Group& group, std::set<std::string>& applied) {
         const Entry* override_entry = find(group.solver_overrides, field.path());
         if (!applies(field, kind)) {
           if (own && !override_kind)
-            fail(own->origin, "does not apply to " + in_quotes(kind.name) +
-                                  (kind.iterative ? ", which has no trust region" : ", which does not iterate") +
+            fail(own->origin, "does not apply to " + in_quotes(kind.name) + why_not(field, kind) +
                                   "; remove it, or give " + in_quotes(kind.name) + " a [[solver]] table of its own");
           continue;
         }

@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "deck/text.hpp"
+#include "systems/files.hpp"
 
 namespace elkhorn::deck {
 namespace {
@@ -61,7 +62,8 @@ std::string word(const toml::node& node, const Origin& where, const std::vector<
        "must be " + alternatives(words) + ", not " + describe(node) + (text ? did_you_mean(text->get(), words) : ""));
 }
 
-/// A word, or `file.h5:/dataset` whose file exists: first beside the deck, then from the current directory.
+/// A word, or the reference of an array (systems/files.hpp) whose file exists: first beside the deck, then from the
+/// current directory.
 std::string data_source(const toml::node& node, const Origin& where, const std::string& deck_file,
                         const std::vector<std::string>& words, const std::string& dataset) {
   const auto* text = node.as_string();
@@ -70,7 +72,8 @@ std::string data_source(const toml::node& node, const Origin& where, const std::
   const std::string name = data_file(text->get());
   if (name.empty())
     fail(where, "must be " + alternatives(words) + " or \"file.h5:/" + dataset +
-                    "\" (a file, a colon and a path in it), not " + describe(node) + did_you_mean(text->get(), words));
+                    "\" (a file, a colon and a path in it), a .npy or a .safetensors file, not " + describe(node) +
+                    did_you_mean(text->get(), words));
   const fs::path folder = fs::path(deck_file).parent_path();
   const fs::path beside_deck = (folder / name).lexically_normal();
   std::error_code ignored;
@@ -82,7 +85,7 @@ std::string data_source(const toml::node& node, const Origin& where, const std::
                          : "; it was looked for in " + (folder.empty() ? "" : in_quotes(folder.string()) + " and ") +
                                "the current directory"));
   if (fs::is_directory(path, ignored))
-    fail(where, in_quotes(path.string()) + " is a directory; name an HDF5 file in it");
+    fail(where, in_quotes(path.string()) + " is a directory; name a file in it");
   if (!std::ifstream(path))
     fail(where, "the file " + in_quotes(path.string()) + " cannot be read; check its permissions");
   return path.string() + text->get().substr(name.size());
@@ -138,7 +141,7 @@ Field source_field(const std::string& section, const std::string& key, Get get, 
           [get](const Case& c) { return in_quotes(get(c)); },
           [get, key](const Case& c) {
             const std::string file = data_file(get(c));
-            const std::string inside = file.empty() ? "" : get(c).substr(file.size() + 1);
+            const std::string inside = systems::parse_reference(get(c)).path;
             return label_safe(key + "=" +
                               (file.empty() ? get(c) : fs::path(file).stem().string() + (inside == "/" ? "" : inside)));
           },
@@ -476,10 +479,7 @@ bool applies(const Field& field, const solvers::SolverKind& solver) {
   return solver.iterative;
 }
 
-std::string data_file(const std::string& source) {
-  const size_t colon = source.rfind(":/");
-  return colon == std::string::npos ? "" : source.substr(0, colon);
-}
+std::string data_file(const std::string& source) { return systems::parse_reference(source).file; }
 
 std::string describe(const toml::node& node) {
   if (const auto* text = node.as_string()) {

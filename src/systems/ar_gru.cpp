@@ -88,7 +88,7 @@ ArGruCell<Real> cell_of(const deck::Case& c) {
   if (c.weights == "random")
     throw InputError(c.origin("system.weights"),
                      "ar_gru is a trained model: name its weights, e.g. weights = \"argru_weights.h5:/\"");
-  GruWeights w;
+  RecurrentWeights w;
   w.inputs = 1;
   w.hidden = hidden;
   w.weight_ih = read_weights(c, "weight_ih", {3 * hidden, 1}).values;
@@ -98,7 +98,8 @@ ArGruCell<Real> cell_of(const deck::Case& c) {
   const Array decoder = read_weights(c, "decoder.weight", {2, hidden});
   const Array bias = read_weights(c, "decoder.bias", {2});
   ArGruCell<Real> cell;
-  cell.gates = {to_device<Real>(GruGates<Real>::pack(w)), 1, hidden};
+  using Tiles = typename GruGates<Real>::Tiles;
+  cell.gates = {Tiles{to_device<Real>(Tiles::pack(w)), 1, hidden}};
   for (std::size_t i = 0; i < hidden; ++i) {
     cell.mean_weight[i] = static_cast<Real>(decoder.values[i]);
     cell.scale_weight[i] = static_cast<Real>(decoder.values[hidden + i]);
@@ -119,7 +120,7 @@ template <class Real>
 Instance<Real> make_ar_gru(const deck::Case& c, parallel::Range batch) {
   const ArGruCell<Real> cell = cell_of<Real>(c);
   Instance<Real> out;
-  out.system = std::make_shared<ArGru<Real>>(cell, double(cell.gates.packed.size() + 2 * hidden + 2) * sizeof(Real));
+  out.system = std::make_shared<ArGru<Real>>(cell, double(cell.gates.tiles.packed.size() + 2 * hidden + 2) * sizeof(Real));
   if (!derives_start(c)) {
     out.drivers = make_drivers<Real>(c, inspect_drivers(c, 1, 0).steps, 1, batch);
     out.initial = make_initial_state<Real>(c, 1 + hidden, batch);

@@ -8,8 +8,6 @@ namespace elkhorn::systems {
 
 namespace {
 
-bool from_file(const std::string& reference) { return reference.find(".h5:") != std::string::npos; }
-
 bool fits(const std::vector<long>& shape, const std::vector<long>& wanted) {
   if (shape.size() != wanted.size()) return false;
   for (std::size_t i = 0; i < shape.size(); ++i)
@@ -26,19 +24,9 @@ std::string wanted_text(const std::vector<long>& wanted) {
   return out + "]";
 }
 
-/// A finite array of a file named in a deck, with one of the accepted numbers of dimensions.
-Array read_named(const deck::Case& c, const std::string& key, const std::string& reference,
-                 const std::vector<int>& ranks) {
-  const Origin origin = c.origin(key);
-  const auto [file, path] = record::split_reference(reference, origin);
-  const Array array = record::read_array(file, path, origin, ranks);
-  record::require_finite(array, file + ":" + path, origin);
-  return array;
-}
-
 Array read_drivers(const deck::Case& c, long inputs, long extra) {
   const std::string key = "problem.drivers";
-  Array a = read_named(c, key, c.drivers, {1, 2, 3});
+  Array a = read_reference(c.drivers, c.origin(key), {1, 2, 3});
   // (T), (T, n) and (T, B, n) to (T, B or 1, n)
   if (a.shape.size() == 1) a.shape = {a.shape[0], 1, 1};
   if (a.shape.size() == 2) a.shape = {a.shape[0], 1, a.shape[1]};
@@ -57,7 +45,7 @@ Array read_drivers(const deck::Case& c, long inputs, long extra) {
 
 Array read_initial_state(const deck::Case& c, long dim) {
   const std::string key = "problem.initial_state";
-  Array a = read_named(c, key, c.initial_state, {1, 2});
+  Array a = read_reference(c.initial_state, c.origin(key), {1, 2});
   if (a.shape.size() == 1) a.shape = {1, a.shape[0]};
   if (a.shape[1] != dim)
     throw InputError(c.origin(key), fmt::format("{} holds {} numbers a state, the system has {}", c.initial_state,
@@ -70,21 +58,23 @@ Array read_initial_state(const deck::Case& c, long dim) {
 
 }  // namespace
 
+bool has_weights(const deck::Case& c, const std::string& name) {
+  const Origin origin = c.origin("system.weights");
+  return has_array(member(c.weights, name, origin), origin);
+}
+
 Array read_weights(const deck::Case& c, const std::string& name, const std::vector<long>& shape) {
   const Origin origin = c.origin("system.weights");
-  auto [file, group] = record::split_reference(c.weights, origin);
-  const std::string path = (group == "/" ? "" : group) + "/" + name;
-  Array a = record::read_array(file, path, origin);
+  const std::string reference = member(c.weights, name, origin);
+  Array a = read_reference(reference, origin);
   if (!fits(a.shape, shape))
-    throw InputError(origin, fmt::format("{}:{} has shape {}, expected {}", file, path, record::shape_text(a.shape),
+    throw InputError(origin, fmt::format("{} has shape {}, expected {}", reference, record::shape_text(a.shape),
                                          wanted_text(shape)));
-  record::require_finite(a, file + ":" + path, origin);
   return a;
 }
 
 Array read_weights_or_zeros(const deck::Case& c, const std::string& name, const std::vector<long>& shape) {
-  const auto [file, group] = record::split_reference(c.weights, c.origin("system.weights"));
-  if (record::exists(file, (group == "/" ? "" : group) + "/" + name)) return read_weights(c, name, shape);
+  if (has_weights(c, name)) return read_weights(c, name, shape);
   long count = 1;
   for (const long extent : shape) count *= extent;
   return {shape, std::vector<double>(static_cast<std::size_t>(count), 0.0)};
@@ -128,7 +118,10 @@ std::vector<double> random_lecun_normal(long count, long fan_in, std::uint64_t s
 }
 
 DriverShape inspect_drivers(const deck::Case& c, long inputs, long extra) {
-  if (from_file(c.drivers)) return {c.length > 0 ? c.length + extra : read_drivers(c, inputs, extra).shape[0]};
+  if (names_file(c.drivers)) {
+    const long steps = read_drivers(c, inputs, extra).shape[0];  // checked in any case
+    return {c.length > 0 ? c.length + extra : steps};
+  }
   if (c.length <= 0)
     throw InputError(c.origin("problem.length"), "is missing; write the number of steps, or name drivers in a file");
   return {c.length + extra};
@@ -139,7 +132,7 @@ Rows<Real> make_drivers(const deck::Case& c, long steps, long inputs, parallel::
   const auto drivers = make_view<Rows<Real>>("drivers", steps, batch.size(), inputs);
   const auto host = Kokkos::create_mirror_view(drivers);
   using Each = Kokkos::RangePolicy<HostExec>;
-  if (from_file(c.drivers)) {
+  if (names_file(c.drivers)) {
     const Array a = read_drivers(c, inputs, 0);
     for (long t = 0; t < steps; ++t)
       for (long b = batch.begin; b < batch.end; ++b)
@@ -162,14 +155,14 @@ Rows<Real> make_drivers(const deck::Case& c, long steps, long inputs, parallel::
 }
 
 void inspect_initial_state(const deck::Case& c, long dim) {
-  if (from_file(c.initial_state)) read_initial_state(c, dim);
+  if (names_file(c.initial_state)) read_initial_state(c, dim);
 }
 
 template <class Real>
 Matrix<Real> make_initial_state(const deck::Case& c, long dim, parallel::Range batch) {
   const auto initial = make_view<Matrix<Real>>("initial state", batch.size(), dim);
   const auto host = Kokkos::create_mirror_view(initial);
-  const bool file = from_file(c.initial_state);
+  const bool file = names_file(c.initial_state);
   const Array a = file ? read_initial_state(c, dim) : Array{};
   for (long b = batch.begin; b < batch.end; ++b)
     for (long i = 0; i < dim; ++i)

@@ -4,19 +4,20 @@
 #include <string>
 #include <vector>
 
-#include "record/hdf5.hpp"
+#include "systems/files.hpp"
 #include "systems/random.hpp"
 #include "systems/registration.hpp"
 
 namespace elkhorn::systems {
 
-using record::Array;
+/// Whether the weights that a case names (files.hpp) have an array `name`.
+bool has_weights(const deck::Case& c, const std::string& name);
 
-/// Reads dataset `name` of the weights group a case names ("file.h5:/group") and checks that all values are finite and
-/// that the shape is `shape`, where −1 accepts any extent.
+/// Reads the array `name` of these weights and checks that all values are finite and that the shape is `shape`, where
+/// −1 accepts any extent.
 Array read_weights(const deck::Case& c, const std::string& name, const std::vector<long>& shape);
 
-/// As `read_weights`, zeros of that shape where the file has no such dataset.
+/// As `read_weights`, zeros of that shape where there is no such array.
 Array read_weights_or_zeros(const deck::Case& c, const std::string& name, const std::vector<long>& shape);
 
 /// A uniformly distributed orthogonal n×n matrix, row by row: flax's `orthogonal()`. Numbers from `offset` of a stream.

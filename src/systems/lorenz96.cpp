@@ -20,8 +20,8 @@ namespace dp = dormand_prince;
 template <class Real_>
 struct Lorenz96Cell {
   using Real = Real_;
-  static constexpr int longest_band = 22;       ///< offsets −6..12 and the neighbours they read
-  static constexpr int shortest_ring_diagonal = 13;  ///< no path of six stages gets around it
+  static constexpr int longest_band = 22;   ///< offsets −6..12 and the neighbours they read
+  static constexpr int no_way_around = 13;  ///< no path of six stages gets around rings from this size on
 
   Real forcing;
   double step;
@@ -39,7 +39,7 @@ struct Lorenz96Cell {
     const double ring = D * (2 * weighted + dp::stages * tangent);
     if (l == Linearization::dense) return values + D * (dim < longest_band ? ring : 19.0 * (2 * weighted + 6 * tangent));
     if (l == Linearization::diagonal)
-      return values + D * (dim < shortest_ring_diagonal ? ring : 30.0 * (tangent + 2 * weighted / dp::stages));
+      return values + D * (dim < no_way_around ? ring : 30.0 * (tangent + 2 * weighted / dp::stages));
     return values;
   }
 
@@ -86,7 +86,7 @@ struct Lorenz96Cell {
   KOKKOS_INLINE_FUNCTION Range wanted(int m) const {
     const int before = m + 1, after = dp::stages - 1 - m;  // slopes taken so far, and after this one
     if (L == Linearization::dense && dim >= longest_band) return {-before, 2 * before};
-    if (L == Linearization::diagonal && dim >= shortest_ring_diagonal)
+    if (L == Linearization::diagonal && dim >= no_way_around)
       return {-before > -2 * after ? -before : -2 * after, 2 * before < after ? 2 * before : after};
     return {0, dim - 1};
   }
@@ -104,10 +104,10 @@ struct Lorenz96Cell {
         sum += P(Real(m < dp::stages ? dp::stage_weight(m, l) : dp::solution_weight(l))) * slopes(l)[at(offset)];
       return P(Real(step)) * sum + P(Real(offset == 0));
     };
-    for (int i = 0; i < (dp::stages - 0) * n; ++i) tangent.set(i, P(Real(0)));
+    for (int i = 0; i < dp::stages * n; ++i) tangent.set(i, P(Real(0)));
     const auto slope_at = [&](const auto& x, int offset) {
       const int i = around(j, offset < 0 ? offset + dim : offset, dim);
-      return (tangent[at(offset + 1 == n ? 0 : offset + 1)] - tangent[at(offset - 2)]) * x[around(i, -1, dim)] +
+      return (tangent[at(offset + 1)] - tangent[at(offset - 2)]) * x[around(i, -1, dim)] +
              (x[around(i, 1, dim)] - x[around(i, -2, dim)]) * tangent[at(offset - 1)] - tangent[at(offset)];
     };
     const auto take = [&](int m, const auto& x) {
@@ -140,15 +140,34 @@ class Lorenz96 : public CellSystem<Lorenz96Cell<Real>> {
   ErrorMeasure error_measure(long length) const override { return {0, this->state_dim(), double(length + 1)}; }
 };
 
+/// s_0 of each of the sequences.
+std::vector<std::vector<double>> starts_of(const deck::Case& c, parallel::Range batch) {
+  std::vector<double> starts[lorenz96_starts];
+  std::vector<std::vector<double>> out;
+  for (long b = batch.begin; b < batch.end; ++b) {
+    const long start = (static_cast<long>(c.system_options.at("start")) + b) % lorenz96_starts;
+    std::vector<double>& s = starts[start];
+    if (s.empty()) s = lorenz96_start(c.state_dim, c.system_options.at("forcing"), c.system_options.at("step"), start);
+    for (const double x : s)
+      if (!std::isfinite(x))
+        throw InputError(c.origin("system.step"), "the rollout to the starts overflows with this step and forcing; "
+                                                  "take a smaller step, or name an initial_state in a file");
+    out.push_back(s);
+  }
+  return out;
+}
+
 Shape inspect_lorenz96(const deck::Case& c) {
+  if (c.length <= 0) throw InputError(c.origin("problem.length"), "is missing; write the number of steps");
+  if (c.initial_state == "zero") starts_of(c, {0, c.batch});
   inspect_initial_state(c, c.state_dim);
-  return {c.state_dim, 0, inspect_drivers(c, 0, 0).steps};
+  return {c.state_dim, 0, c.length};
 }
 
 template <class Real>
 Instance<Real> make_lorenz96(const deck::Case& c, parallel::Range batch) {
-  const double forcing = c.system_options.at("forcing"), step = c.system_options.at("step");
-  const Lorenz96Cell<Real> cell{static_cast<Real>(forcing), step, static_cast<int>(c.state_dim)};
+  const Lorenz96Cell<Real> cell{static_cast<Real>(c.system_options.at("forcing")), c.system_options.at("step"),
+                                static_cast<int>(c.state_dim)};
   Instance<Real> out;
   out.system = std::make_shared<Lorenz96<Real>>(cell, 0.0);
   out.drivers = make_view<Rows<Real>>("no drivers", c.length, batch.size(), 0);
@@ -158,16 +177,9 @@ Instance<Real> make_lorenz96(const deck::Case& c, parallel::Range batch) {
   }
   out.initial = make_view<Matrix<Real>>("initial state", batch.size(), c.state_dim);
   const auto host = Kokkos::create_mirror_view(out.initial);
-  for (long b = batch.begin; b < batch.end; ++b) {
-    const long start = (static_cast<long>(c.system_options.at("start")) + b) % lorenz96_starts;
-    const std::vector<double> s = lorenz96_start(c.state_dim, forcing, step, start);
-    for (long i = 0; i < c.state_dim; ++i) {
-      host(b - batch.begin, i) = static_cast<Real>(s[static_cast<std::size_t>(i)]);
-      if (!std::isfinite(s[static_cast<std::size_t>(i)]))
-        throw InputError(c.origin("system.step"), "the rollout to the starts leaves the finite numbers with this step "
-                                                  "and forcing; take a smaller step, or give initial_state");
-    }
-  }
+  const std::vector<std::vector<double>> starts = starts_of(c, batch);
+  for (std::size_t b = 0; b < starts.size(); ++b)
+    for (std::size_t i = 0; i < starts[b].size(); ++i) host(b, i) = static_cast<Real>(starts[b][i]);
   Kokkos::deep_copy(out.initial, host);
   return out;
 }

@@ -15,8 +15,13 @@ struct Registration {
   std::function<Instance<double>(const deck::Case&, parallel::Range)> make_double;
 };
 
+/// Adds a system to the list, for programs that bring their own: call it before any deck is read.
+void add_system(const Registration& registration);
+
 // One a system, defined in the system's file.
 Registration register_gru();
+Registration register_lstm();
+Registration register_rnn();
 Registration register_ar_gru();
 Registration register_linear();
 Registration register_lorenz96();

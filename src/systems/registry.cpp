@@ -8,8 +8,9 @@ namespace elkhorn::systems {
 
 namespace {
 
-const std::vector<Registration>& registrations() {
-  static const std::vector<Registration> all = {register_gru(), register_ar_gru(), register_lorenz96(), register_linear()};
+std::vector<Registration>& registrations() {
+  static std::vector<Registration> all = {register_gru(),    register_lstm(),     register_rnn(),
+                                                register_ar_gru(), register_lorenz96(), register_linear()};
   return all;
 }
 
@@ -21,12 +22,11 @@ const Registration& find(const std::string& kind) {
 
 }  // namespace
 
+void add_system(const Registration& registration) { registrations().push_back(registration); }
+
 const std::vector<SystemInfo>& infos() {
-  static const std::vector<SystemInfo> all = [] {
-    std::vector<SystemInfo> list;
-    for (const Registration& r : registrations()) list.push_back(r.info);
-    return list;
-  }();
+  static std::vector<SystemInfo> all;
+  for (std::size_t i = all.size(); i < registrations().size(); ++i) all.push_back(registrations()[i].info);
   return all;
 }
 

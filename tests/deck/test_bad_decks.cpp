@@ -113,6 +113,8 @@ const BadDeck bad_decks[] = {
   {"option_not_whole", "[system]\nkind = \"gru\"\ninput_dim = 2.5\n[problem]\nlength = 10\n[[solver]]\nkind = \"deer\"\n", 3, "system.input_dim", "must be a whole number"},
   {"sigma2_for_deer", "[system]\nkind = \"gru\"\n[problem]\nlength = 10\n[[solver]]\nkind = \"deer\"\nsigma2 = 1e6\n", 7, "solver.sigma2", "does not apply to \"deer\""},
   {"iterations_for_sequential", "[system]\nkind = \"gru\"\n[problem]\nlength = 10\n[[solver]]\nkind = \"sequential\"\nmax_iterations = 5\n", 7, "solver.max_iterations", "does not apply to \"sequential\""},
+  {"damping_for_deer", "[system]\nkind = \"gru\"\n[problem]\nlength = 10\n[[solver]]\nkind = \"deer\"\ndamping = \"smoother\"\n", 7, "solver.damping", "\"deer\", which has no trust region"},
+  {"clipping_for_picard", "[system]\nkind = \"gru\"\n[problem]\nlength = 10\n[[solver]]\nkind = \"picard\"\nclip_jacobians = true\n", 7, "solver.clip_jacobians", "\"picard\", which uses no Jacobians"},
   {"sigma2_for_one_of_two", "[system]\nkind = \"gru\"\n[problem]\nlength = 10\n[[solver]]\nkind = [\"elk\", \"deer\"]\nsigma2 = 1e6\n", 7, "solver.sigma2", "does not apply to \"deer\""},
   // files
   {"missing_weights", "[system]\nkind = \"gru\"\nweights = \"none.h5:/w\"\n", 3, "system.weights", "the file \"none.h5\" does not exist"},

@@ -1,0 +1,73 @@
+/// lstm: long short-term memory, PyTorch's formulas and gate order i, f, g, o. The state is s = (h, c), D = 2 H:
+///
+///   i, f, o = σ(W_i· x + b_i· + W_h· h + b_h·),   g = tanh(…),   c' = f c + i g,   h' = o tanh(c')
+#include "core/math.hpp"
+#include "systems/recurrent.hpp"
+
+namespace elkhorn::systems {
+
+namespace {
+
+template <class Real_>
+struct LstmCell {
+  using Real = Real_;
+  using Tiles = GateTiles<Real, 4, false>;
+
+  Tiles tiles;
+
+  KOKKOS_INLINE_FUNCTION int state_dim() const { return 2 * tiles.hidden; }
+  KOKKOS_INLINE_FUNCTION int input_dim() const { return tiles.inputs; }
+
+  double flops(Linearization l) const {
+    const double H = tiles.hidden, n = tiles.inputs;
+    const double step = 8 * H * (H + n) + 9 * H;
+    return l == Linearization::dense ? step + 9 * H * H + 20 * H : l == Linearization::diagonal ? step + 29 * H : step;
+  }
+
+  template <Linearization L, class S, class U, class Out>
+  KOKKOS_INLINE_FUNCTION void evaluate(const S& s, const U& u, Out& out) const {
+    using P = typename S::Number;
+    const int H = tiles.hidden;
+    tiles.for_each_unit(s, u, [&](const int j, const auto& sum) {
+      const P one(Real(1));
+      const P i = sigmoid(sum(0)), f = sigmoid(sum(1)), g = hyperbolic_tangent(sum(2)), o = sigmoid(sum(3));
+      const P c = s[H + j];
+      const P next_c = f * c + i * g;
+      const P bounded = hyperbolic_tangent(next_c);
+      out.value(j, o * bounded);
+      out.value(H + j, next_c);
+      if (L != Linearization::diagonal && L != Linearization::dense) return;
+      // dc' = to_i d(sum i) + to_f d(sum f) + to_g d(sum g) + f dc;   dh' = to_o d(sum o) + h_by_c dc'
+      const P to_i = i * (one - i) * g, to_f = f * (one - f) * c, to_g = i * (one - g * g);
+      const P to_o = o * (one - o) * bounded, h_by_c = o * (one - bounded * bounded);
+      const auto c_by_h = [&](int k) {
+        return to_i * P(tiles.state_weight(0, j, k)) + to_f * P(tiles.state_weight(1, j, k)) +
+               to_g * P(tiles.state_weight(2, j, k));
+      };
+      if (L == Linearization::diagonal) {
+        out.diagonal(j, to_o * P(tiles.state_weight(3, j, j)) + h_by_c * c_by_h(j));
+        out.diagonal(H + j, f);
+      } else {
+        for (int k = 0; k < H; ++k) {
+          const P d = c_by_h(k);
+          out.dense(j, k, to_o * P(tiles.state_weight(3, j, k)) + h_by_c * d);
+          out.dense(H + j, k, d);
+          out.dense(j, H + k, k == j ? h_by_c * f : P(Real(0)));
+          out.dense(H + j, H + k, k == j ? f : P(Real(0)));
+        }
+      }
+    });
+  }
+};
+
+}  // namespace
+
+Registration register_lstm() {
+  SystemInfo info = recurrent_info("lstm", "long short-term memory, PyTorch's formulas and weight names; "
+                                           "the state is (h, c), D = 2 H");
+  info.default_state_dim = 16;
+  info.min_state_dim = 2;
+  return register_recurrent<LstmCell>(info, {"lstm", 4, 2});
+}
+
+}  // namespace elkhorn::systems

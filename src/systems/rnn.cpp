@@ -1,0 +1,46 @@
+/// rnn: Elman's recurrent network with tanh, as PyTorch's nn.RNN: h' = tanh(W_ih x + b_ih + W_hh h + b_hh).
+#include "core/math.hpp"
+#include "systems/recurrent.hpp"
+
+namespace elkhorn::systems {
+
+namespace {
+
+template <class Real_>
+struct RnnCell {
+  using Real = Real_;
+  using Tiles = GateTiles<Real, 1, false, 8>;  // one gate: more units a tile, to hide the latency of sums
+
+  Tiles tiles;
+
+  KOKKOS_INLINE_FUNCTION int state_dim() const { return tiles.hidden; }
+  KOKKOS_INLINE_FUNCTION int input_dim() const { return tiles.inputs; }
+
+  double flops(Linearization l) const {
+    const double H = tiles.hidden, n = tiles.inputs;
+    const double step = 2 * H * (H + n) + H;
+    return l == Linearization::dense ? step + H * H + 2 * H : l == Linearization::diagonal ? step + 3 * H : step;
+  }
+
+  template <Linearization L, class S, class U, class Out>
+  KOKKOS_INLINE_FUNCTION void evaluate(const S& s, const U& u, Out& out) const {
+    using P = typename S::Number;
+    tiles.for_each_unit(s, u, [&](const int j, const auto& sum) {
+      const P next = hyperbolic_tangent(sum(0));
+      const P slope = P(Real(1)) - next * next;
+      out.value(j, next);
+      if (L == Linearization::diagonal) out.diagonal(j, slope * P(tiles.state_weight(0, j, j)));
+      if (L == Linearization::dense)
+        for (int k = 0; k < tiles.hidden; ++k) out.dense(j, k, slope * P(tiles.state_weight(0, j, k)));
+    });
+  }
+};
+
+}  // namespace
+
+Registration register_rnn() {
+  return register_recurrent<RnnCell>(
+      recurrent_info("rnn", "Elman network with tanh, PyTorch's formulas and weight names"), {"rnn", 1, 1});
+}
+
+}  // namespace elkhorn::systems

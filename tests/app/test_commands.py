@@ -1,0 +1,224 @@
+"""What the commands print and return: list, info, check, and run with its options; every status a case can have."""
+
+import json
+import math
+import os
+import re
+import unittest
+
+import program
+
+import h5py
+import numpy as np
+
+DECK = """
+title = "Commands"
+[system]
+kind = "gru"
+state_dim = [2, 3]
+[problem]
+length = 60
+[[solver]]
+kind = "sequential"
+[[solver]]
+kind = ["deer", "quasi_deer"]
+[[solver]]
+kind = ["elk", "quasi_elk"]
+sigma2 = 1e4
+[measure]
+warmup = 0
+repetitions = 6
+[quick.problem]
+length = 20
+"""
+
+
+def one_solver(text, length=50, system='kind = "gru"\nstate_dim = 2'):
+    return f"[system]\n{system}\n[problem]\nlength = {length}\n[measure]\nwarmup = 0\nrepetitions = 1\n[[solver]]\n{text}\n"
+
+
+class Commands(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        program.write("deck.toml", DECK)
+        cls.whole = program.run("run", "deck.toml", "--out", "deck.h5")
+
+    def succeed(self, *arguments, code=0, **options):
+        done = program.run(*arguments, **options)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return done
+
+    # --- run
+
+    def test_run(self):
+        self.assertEqual(self.whole.returncode, 0, self.whole.stderr)
+        lines = self.whole.stdout.splitlines()
+        self.assertEqual(lines[0], "Commands")
+        self.assertEqual(lines[-1], "results: deck.h5")
+        self.assertEqual(lines[-2], "10 cases: 10 ok")
+        self.assertIn("deck.h5: sound", self.succeed("check", "deck.h5").stdout)
+        self.assertNotIn("\r", self.whole.stderr, "a progress bar, though stderr is no terminal")
+        # What happened is told on stderr, a line a case; results on stdout only.
+        self.assertEqual(len([line for line in self.whole.stderr.splitlines() if line.startswith("[")]), 10)
+        cases = program.cases("deck.h5")
+        for c in cases.values():
+            self.assertEqual(c["status"], "ok")
+            sequential = cases[re.sub(r"(f32)-.*", r"\1-sequential", c["name"])]
+            self.assertAlmostEqual(c["speedup_over_sequential"], sequential["time_median_s"] / c["time_median_s"])
+
+    def test_the_file_says_how_it_was_made(self):
+        with h5py.File("deck.h5") as file:
+            meta = file["meta"].attrs
+            self.assertIn("run deck.toml --out deck.h5", meta["argv"])
+            program.write("resolved.toml", file["meta/deck"].asstr()[()])
+        again = self.succeed("list", "resolved.toml").stdout
+        self.assertEqual(again, self.succeed("list", "deck.toml").stdout)
+
+    def test_json(self):
+        done = self.succeed("run", "deck.toml", "--json", "--out", "json.h5", "--set", "measure.repetitions=1")
+        objects = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual([o["name"] for o in objects], list(program.cases("json.h5")))
+        for o in objects:
+            self.assertEqual(o["status"], "ok")
+            self.assertIsNone(o["time_ci_low_s"])  # one sample has no interval: null, never NaN
+            self.assertEqual(len(o["time_s"]), 1)
+
+    def test_filter_set_quick(self):
+        done = self.succeed("run", "deck.toml", "--out", "some.h5", "--quick", "--filter", "D3.*(deer|elk)",
+                            "--set", "measure.precision=float64", "--set", "solver.tolerance=1e-8")
+        self.assertIn("4 cases: 4 ok", done.stdout)
+        for c in program.cases("some.h5").values():
+            self.assertEqual((c["length"], c["state_dim"], c["precision"]), (20, 3, "float64"))
+            self.assertLessEqual(c["residual_max"], 1e-8)
+
+    def test_default_output_is_named_after_the_deck(self):
+        os.makedirs("elsewhere", exist_ok=True)
+        self.succeed("run", "../deck.toml", "--filter", "D2.*-deer", cwd="elsewhere")
+        self.assertEqual(os.listdir("elsewhere"), ["deck.h5"])
+
+    def test_dry_run(self):
+        before = sorted(os.listdir())
+        done = self.succeed("run", "deck.toml", "--dry-run")
+        self.assertEqual(sorted(os.listdir()), before)
+        names = self.succeed("list", "deck.toml").stdout.split()
+        self.assertEqual([line.split()[-1] for line in done.stdout.splitlines()[1:]], names)
+
+    def test_drivers_count_in_the_memory_model(self):
+        program.write("inputs.toml", one_solver('kind = "quasi_deer"', 10000,
+                                                'kind = "gru"\nstate_dim = 2\ninput_dim = [1, 101]'))
+        self.succeed("run", "inputs.toml")
+        one, many = (c["model_memory_bytes"] for c in program.cases("inputs.h5").values())
+        self.assertGreaterEqual(many - one, 2 * 100 * 10000 * 4)  # as read, and as laid out for the solver
+
+    # --- every status
+
+    def test_skipped(self):
+        program.write("huge.toml", DECK.replace("length = 60", "length = [60, 2_000_000_000]"))
+        done = self.succeed("run", "huge.toml", "--filter", "D3.*deer")
+        statuses = {}
+        for c in program.cases("huge.h5").values():
+            statuses.setdefault(c["length"], set()).add(c["status"])
+            if c["status"] == "skipped":
+                self.assertRegex(c["message"], r"^needs [\d.]+ [GT]iB a rank by the memory model, [\d.]+ .iB are free$")
+                self.assertIn(c["message"], done.stdout)
+                self.assertGreater(c["model_memory_bytes"], 2e9 * 3 * 4)
+        self.assertEqual(statuses, {60: {"ok"}, 2_000_000_000: {"skipped"}})
+        self.succeed("check", "huge.h5")
+        self.assertIn("would be skipped", self.succeed("run", "huge.toml", "--dry-run").stdout)
+
+    def test_ar_gru_defeats_deer(self):
+        program.write("ar.toml", one_solver('kind = ["deer", "quasi_deer"]\nmax_iterations = 15', 2000,
+                                            f'kind = "ar_gru"\nweights = "{program.ARGRU_WEIGHTS}:/"'))
+        done = self.succeed("run", "ar.toml")
+        table = done.stdout.lower()
+        for word in (" nan", " inf", "-inf"):
+            self.assertNotIn(word, table)
+        for c in program.cases("ar.h5").values():
+            self.assertIn(c["status"], ("diverged", "not_converged"))
+            self.assertEqual(c["iterations"], 15)
+            self.assertNotEqual(c["message"], "")
+            for number in ("residual_max", "error_max", "error_mad", "time_median_s"):
+                self.assertTrue(math.isfinite(c[number]), f"{number} = {c[number]}")
+            self.assertTrue(math.isnan(c["speedup_over_sequential"]))
+        self.succeed("check", "ar.h5")
+
+    def test_not_converged(self):
+        program.write("few.toml", one_solver('kind = "quasi_deer"\nmax_iterations = 2'))
+        self.succeed("run", "few.toml")
+        (c,) = program.cases("few.h5").values()
+        self.assertEqual((c["status"], c["iterations"], c["message"]),
+                         ("not_converged", 2, "1 of 1 sequences did not converge"))
+
+    def test_wrong(self):
+        # A trust region this tight hardly moves, so "the update is small" holds far from the solution.
+        program.write("wrong.toml", one_solver('kind = ["elk", "quasi_elk"]\nsigma2 = 1e-9\nstop = "update"'))
+        done = self.succeed("run", "wrong.toml", code=1)
+        for c in program.cases("wrong.h5").values():
+            self.assertEqual((c["status"], c["converged"], c["iterations"]), ("wrong", True, 1))
+            self.assertGreater(c["error_max"], 0.1)
+            self.assertIn("differs from the sequential states", c["message"])
+            self.assertIn(c["message"], done.stdout)
+            self.assertTrue(math.isnan(c["speedup_over_sequential"]))
+        self.succeed("check", "wrong.h5")
+        # The residual is not deceived.
+        self.succeed("run", "wrong.toml", "--out", "honest.h5", "--set", "solver.stop=residual",
+                     "--set", "solver.max_iterations=5")
+        self.assertEqual({c["status"] for c in program.cases("honest.h5").values()}, {"not_converged"})
+
+    # --- check
+
+    def test_check_refuses_files_cut_short(self):
+        with open("deck.h5", "rb") as file:
+            whole = file.read()
+        for kept in (0, 7, len(whole) // 4, len(whole) // 2, len(whole) - 1):
+            with open("short.h5", "wb") as file:
+                file.write(whole[:kept])
+            with self.subTest(kept=kept):
+                done = self.succeed("check", "short.h5", code=1)
+                self.assertRegex(done.stdout, "^short.h5: ")
+                self.assertNotIn("sound", done.stdout)
+        # one bad file spoils the verdict on both
+        done = self.succeed("check", "deck.h5", "short.h5", code=1)
+        self.assertIn("deck.h5: sound\n", done.stdout)
+
+    def test_check_finds_a_changed_number(self):
+        with open("deck.h5", "rb") as file, open("changed.h5", "wb") as copy:
+            copy.write(file.read())
+        with h5py.File("changed.h5", "r+") as file:
+            file["cases/000003"].attrs["time_median_s"] *= np.float64(1.5)
+        self.assertRegex(self.succeed("check", "changed.h5", code=1).stdout, "(?m)^changed.h5: /cases/000003: .*median")
+
+    # --- list and info
+
+    def test_list(self):
+        systems = self.succeed("list", "systems").stdout
+        for name in ("gru", "ar_gru", "linear"):
+            self.assertRegex(systems, rf"(?m)^{name} ")
+        solvers = self.succeed("list", "solvers").stdout
+        for name in ("sequential", "deer", "quasi_deer", "elk", "quasi_elk"):
+            self.assertRegex(solvers, rf"(?m)^{name} ")
+        scans = self.succeed("list", "scans").stdout
+        for name in ("auto", "serial", "flat", "chunked"):
+            self.assertRegex(scans, rf"(?m)^{name}\b")
+        names = self.succeed("list", "deck.toml").stdout.splitlines()
+        self.assertEqual(names, list(program.cases("deck.h5")))
+        self.assertEqual(self.succeed("list", "deck.toml", ranks=2).stdout.splitlines(), names)
+        quick = self.succeed("list", "deck.toml", "--quick", "--filter", "-elk").stdout.splitlines()
+        self.assertEqual(quick, ["gru-D2-T20-B1-f32-elk-s2=1e4", "gru-D3-T20-B1-f32-elk-s2=1e4"])
+
+    def test_info(self):
+        for ranks in (None, 2):
+            text = self.succeed("info", ranks=ranks).stdout
+            for word in ("version", "git_sha", "compiler", "flags", "kokkos", "mpi", "hdf5", "blas", "host", "cpu"):
+                self.assertRegex(text, rf"(?mi)^\s*{word}")
+        self.assertRegex(text, r"(?m)^\s*ranks\s*:?\s*2$")
+
+    def test_help_and_version(self):
+        self.assertRegex(self.succeed("--version").stdout, r"^elkhorn \d+\.\d+\.\d+$")
+        for arguments in (["--help"], ["run", "--help"]):
+            self.assertEqual(self.succeed(*arguments, ranks=2).stdout.count("OPTIONS") +
+                             self.succeed(*arguments, ranks=2).stdout.count("Options:"), 2)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

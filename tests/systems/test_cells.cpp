@@ -1,0 +1,195 @@
+// Every system: f, its Jacobians and the rollout agree; gru, lstm and rnn are PyTorch's; lorenz96's starts.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "../solvers/reference.hpp"
+#include "probe.hpp"
+#include "systems/lorenz96_starts.hpp"
+
+namespace {
+
+using namespace elkhorn;
+using namespace elkhorn::test;
+
+deck::Case small_case(const std::string& system, long dim) {
+  deck::Case c = basic_case(system);
+  c.precision = deck::Precision::float64;
+  c.state_dim = dim;
+  c.length = 2;
+  c.batch = 11;  // more than a group of lanes, and not a multiple of them
+  c.initial_state = "random";
+  if (system == "ar_gru") c.weights = reference_file("argru_weights.h5") + ":/";
+  return c;
+}
+
+class EverySystem : public testing::TestWithParam<std::string> {};
+
+TEST_P(EverySystem, StepsAndJacobiansAgree) {
+  const systems::SystemInfo& info = *systems::find_info(GetParam());
+  std::vector<long> dims{info.fixed_state_dim};
+  if (info.fixed_state_dim == 0) dims = {4, 6, 14, 22};
+  // where whole rings give way to the offsets that count, for the diagonal and for the dense Jacobian
+  if (info.kind == "lorenz96") dims = {4, 5, 11, 12, 13, 14, 21, 22, 23, 40};
+  for (const long dim : dims) {
+    deck::Case c = small_case(info.kind, dim);
+    if (c.system_options.count("step") > 0) c.system_options["step"] = 0.2;  // so that high orders count
+    const Consistency found = consistency(systems::make_instance<double>(c, {0, c.batch}));
+    EXPECT_LE(found.rollout, 1e-14) << dim;
+    EXPECT_LE(found.differences, 1e-8) << dim;
+    EXPECT_LE(found.diagonal, 1e-14) << dim;
+  }
+}
+
+TEST_P(EverySystem, DataDependOnNeitherRanksNorPrecision) {
+  const systems::SystemInfo& info = *systems::find_info(GetParam());
+  deck::Case c = small_case(info.kind, info.fixed_state_dim > 0 ? info.fixed_state_dim : 6);
+  const auto all = systems::make_instance<double>(c, {0, c.batch});
+  const auto some = systems::make_instance<float>(c, {4, 9});
+  ASSERT_EQ(all.length(), c.length);
+  ASSERT_EQ(some.batch(), 5);
+  const auto a = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), all.initial);
+  const auto b = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), some.initial);
+  for (long k = 0; k < 5; ++k)
+    for (std::size_t i = 0; i < a.extent(1); ++i)
+      EXPECT_EQ(static_cast<float>(a(4 + k, i)), b(k, i)) << k << " " << i;
+}
+
+std::vector<std::string> all_systems() {
+  std::vector<std::string> out;
+  for (const systems::SystemInfo& info : systems::infos()) out.push_back(info.kind);
+  return out;
+}
+INSTANTIATE_TEST_SUITE_P(Systems, EverySystem, testing::ValuesIn(all_systems()),
+                         [](const auto& info) { return info.param; });
+
+// ------------------------------------------------------------------------------------------------- PyTorch
+
+const char* const cells = "pytorch_cells.h5";
+
+template <class Real>
+systems::Instance<Real> pytorch_cell(const std::string& group, long length) {
+  deck::Case c = basic_case(group.substr(0, group.find('_')));
+  const std::string file = reference_file(cells) + ":/" + group;
+  c.precision = precision_of<Real>();
+  c.weights = file + "/weights";
+  c.drivers = file + "/drivers";
+  c.initial_state = file + "/initial_state";
+  c.length = length;
+  c.batch = 3;
+  const systems::Shape shape = systems::inspect(c);
+  EXPECT_EQ(shape.state_dim, stored(cells, "/" + group + "/states").shape[2]);
+  return systems::make_instance<Real>(c, {0, 3});
+}
+
+TEST(PyTorchCells, StatesOfAllSteps) {
+  ASSERT_EQ(groups(cells).size(), 9u);
+  for (const std::string& group : groups(cells)) {
+    const auto s = make(pytorch_cell<double>(group, 40), solver("sequential"));
+    s->solve();
+    EXPECT_LE(largest_difference(host_values(s->states()), stored(cells, "/" + group + "/states").values), 1e-11) << group;
+  }
+}
+
+TEST(PyTorchCells, OneStepInFloat32) {
+  for (const std::string& group : groups(cells)) {
+    const auto s = make(pytorch_cell<float>(group, 1), solver("sequential"));
+    s->solve();
+    const std::vector<double> states = host_values(s->states());
+    std::vector<double> truth = stored(cells, "/" + group + "/states").values;
+    truth.resize(states.size());
+    EXPECT_LE(largest_difference(states, truth), 1e-6) << group;
+  }
+}
+
+TEST(PyTorchCells, AModelsSafetensorsFile) {
+  // the file has the weights in float32, float16 and bfloat16, each rounded once
+  const std::string file = reference_file("pytorch_lstm.safetensors");
+  const Origin origin{"test", "system.weights", 1};
+  const std::vector<double> exact = stored(cells, "/lstm_n3_h5/weights/weight_hh_l0").values;
+  const auto error = [&](const std::string& prefix) {
+    const auto name = systems::member(file + ":" + prefix, "weight_hh_l0", origin);
+    const systems::Array a = systems::read_reference(name, origin);
+    EXPECT_THAT(a.shape, testing::ElementsAre(20, 5));
+    return largest_difference(a.values, exact);
+  };
+  const auto within = [](double high) { return testing::AllOf(testing::Gt(high / 16), testing::Le(high)); };
+  EXPECT_THAT(error("net.rnn"), within(0x1p-25));
+  EXPECT_THAT(error("half"), within(0x1p-12));
+  EXPECT_THAT(error("bfloat"), within(0x1p-9));
+
+  deck::Case c = basic_case("lstm");
+  c.weights = file + ":net.rnn";
+  c.length = 3;
+  EXPECT_EQ(systems::inspect(c).state_dim, 10);
+  EXPECT_EQ(systems::inspect(c).input_dim, 3);
+}
+
+TEST(PyTorchCells, AnLstmNeedsAnEvenNumberOfStates) {
+  deck::Case c = basic_case("lstm");
+  c.state_dim = 7;
+  c.length = 3;
+  try {
+    systems::inspect(c);
+    FAIL();
+  } catch (const InputError& e) {
+    EXPECT_THAT(e.what(), testing::HasSubstr("D must be even"));
+  }
+}
+
+TEST(PyTorchCells, WeightsOfAnotherCell) {
+  deck::Case c = basic_case("gru");
+  c.weights = reference_file(cells) + ":/lstm_n3_h5/weights";
+  c.length = 3;
+  try {
+    systems::inspect(c);
+    FAIL();
+  } catch (const InputError& e) {
+    EXPECT_THAT(e.what(), testing::HasSubstr("gru needs [3 H, H]"));
+  }
+}
+
+// ------------------------------------------------------------------------------------------------- lorenz96
+
+TEST(Lorenz96, StartsAreStatesOfItsOwnRollout) {
+  // start 3 continues to start 4 by 1000 steps; chaos turns the other order of operations into 1e-10 on the way
+  deck::Case c = small_case("lorenz96", 5);
+  c.initial_state = "zero";
+  c.system_options["start"] = 3;
+  c.length = 1000;
+  c.batch = 12;
+  const auto instance = systems::make_instance<double>(c, {0, 12});
+  const auto s = make(instance, solver("sequential"));
+  s->solve();
+  const auto states = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), s->states());
+  const auto initial = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), instance.initial);
+  for (long b : {0, 1, 5})  // starts 3, 4 and 8 run into 4, 5 and 9
+    for (std::size_t i = 0; i < 5; ++i) EXPECT_NEAR(states(999, b, i), initial(b + 1, i), 1e-8) << b << " " << i;
+  for (std::size_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(initial(0, i), initial(10, i));  // ten starts, then again from the first
+    EXPECT_GT(std::abs(initial(6, i) - initial(7, i)), 1e-3);  // start 9, then 0
+  }
+}
+
+TEST(Lorenz96, StartsAreTheSameNumbersEverywhere) {
+  // from NumPy, which fuses nothing, with the same order of operations
+  EXPECT_THAT(systems::lorenz96_start(5, 8, 0.01, 0),
+              testing::ElementsAre(0x1.206f01e597976p+1, 0x1.04e30622d1ddfp+3, -0x1.2e187e5a21f62p+0,
+                                   0x1.f8d8e59f83fe7p+0, 0x1.2ec20cb8e24a1p+0));
+  EXPECT_THAT(systems::lorenz96_start(5, 8, 0.01, 9),
+              testing::ElementsAre(0x1.7cee81bd26ff4p+2, -0x1.c12e50c05300ap+1, 0x1.27d4686581fafp+1,
+                                   0x1.d51bd295d4851p+0, 0x1.925a08d87b0d2p+1));
+}
+
+TEST(Lorenz96, AStepThatOverflowsIsAnInputError) {
+  deck::Case c = small_case("lorenz96", 5);
+  c.initial_state = "zero";
+  c.system_options["step"] = 1;
+  try {
+    systems::inspect(c);
+    FAIL();
+  } catch (const InputError& e) {
+    EXPECT_THAT(e.what(), testing::AllOf(testing::HasSubstr("system.step"), testing::HasSubstr("overflows")));
+  }
+}
+
+}  // namespace
