@@ -91,8 +91,8 @@ def draw_against_length(cases, column, label):
     dims = sorted(frame["state_dim"].unique())
     columns = min(4, len(dims))
     rows = -(-len(dims) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(2.3 * columns + 0.8, 2.5 * rows + 0.4), sharex=True, sharey=True,
-                                squeeze=False)
+    figure, axes = plt.subplots(rows, columns, figsize=(2.3 * columns + 0.8, 2.5 * rows + 0.4), sharex=True,
+                                sharey=True, squeeze=False)
     handles = {}
     for (dim, solver), group in frame.groupby(["state_dim", "solver"], sort=False):
         axis = axes.flat[dims.index(dim)]
@@ -101,8 +101,8 @@ def draw_against_length(cases, column, label):
         points = ran.groupby("length")[column].agg(["median", "min", "max"])
         if len(points):
             error = [points["median"] - points["min"], points["max"] - points["median"]]
-            line = axis.errorbar(points.index, points["median"], yerr=error, color=colour, marker=marker, markersize=4.5,
-                                 capsize=2)
+            line = axis.errorbar(points.index, points["median"], yerr=error, color=colour, marker=marker,
+                                 markersize=4.5, capsize=2)
             handles.setdefault(solver.replace("_", "-"), line)
         if column == "peak_memory_bytes":
             model = group.groupby("length")["model_memory_bytes"].median()
@@ -385,7 +385,7 @@ def spread(values, text):
 def variant_of(name):
     """What else tells cases of one problem apart: the tolerance and guard in their names."""
     parts = name.split("-")
-    out, index = [], 0
+    out = []
     for index, part in enumerate(parts):
         if part.startswith(("tol=", "guard=")):
             # an exponent's own minus sign has split the number
@@ -459,8 +459,8 @@ EXPERIMENTS = {
 
 def run_deck(name, results, arguments):
     """Runs one deck, its messages and table also to a log; returns the exit code."""
-    command = shlex.split(arguments.mpirun) + [arguments.elkhorn, "run", os.path.join(ROOT, "inputs", "paper", name + ".toml"),
-                                               "--resume", "--out", results]
+    deck = os.path.join(ROOT, "inputs", "paper", name + ".toml")
+    command = [*shlex.split(arguments.mpirun), arguments.elkhorn, "run", deck, "--resume", "--out", results]
     command += ["--quick"] if arguments.quick else []
     command += [word for setting in arguments.set for word in ("--set", setting)]
     print("$ " + shlex.join(command), flush=True)
@@ -502,11 +502,12 @@ def draw(name, results, arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="the decks' smaller sizes")
-    parser.add_argument("--out", metavar="DIR", help="folder of everything (default: results/paper, or results/paper-quick)")
+    parser.add_argument("--out", metavar="DIR", help="default: results/paper, or results/paper-quick with --quick")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=EXPERIMENTS, default=list(EXPERIMENTS),
                         help="some of: " + ", ".join(EXPERIMENTS))
     parser.add_argument("--draw-only", action="store_true", help="run nothing; draw the results files that are there")
-    parser.add_argument("--elkhorn", metavar="PATH", default=os.environ.get("ELKHORN", os.path.join(ROOT, "build", "elkhorn")),
+    program = os.environ.get("ELKHORN", os.path.join(ROOT, "build", "elkhorn"))
+    parser.add_argument("--elkhorn", metavar="PATH", default=program,
                         help="the program (default: $ELKHORN, or build/elkhorn)")
     parser.add_argument("--mpirun", metavar='"mpirun -n 2"', default="", help="how to start it on several ranks")
     parser.add_argument("--set", action="append", metavar="KEY=VALUE", default=[], help="override a key of all decks")

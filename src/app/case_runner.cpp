@@ -145,8 +145,10 @@ void inject_fault(const deck::Case& c, int rank) {
   if (fault == "exit" + where) std::_Exit(3);
 }
 
-CaseResult identity(const deck::Case& c, const parallel::Comm& comm) {
-  CaseResult r;
+}  // namespace
+
+record::CaseResult identity_of(const deck::Case& c, const parallel::Comm& comm) {
+  record::CaseResult r;
   r.index = c.index;
   r.name = c.name;
   r.system = c.system;
@@ -165,8 +167,6 @@ CaseResult identity(const deck::Case& c, const parallel::Comm& comm) {
   r.threads = Exec().concurrency();
   return r;
 }
-
-}  // namespace
 
 double error_bound(double tolerance, double largest_state) {
   constexpr double amplification = 100;
@@ -193,7 +193,7 @@ CaseRunner::CaseRunner(const parallel::Comm& comm) : comm_(comm) {}
 CaseRunner::~CaseRunner() = default;
 
 CaseResult CaseRunner::run(const deck::Case& c) {
-  CaseResult result = identity(c, comm_);
+  CaseResult result = identity_of(c, comm_);
   if (c.precision == deck::Precision::float32) {
     double_problem_.reset();
     run<float>(c, float_problem_, result);

@@ -30,6 +30,9 @@ class CaseRunner {
   std::unique_ptr<Problem<double>> double_problem_;
 };
 
+/// A result that says which case it is of, and on what it runs; all measurements are still missing.
+record::CaseResult identity_of(const deck::Case& c, const parallel::Comm& comm);
+
 /// What identifies the data of a case: cases with equal keys share drivers, weights and oracle.
 std::string problem_key(const deck::Case& c);
 

@@ -59,21 +59,7 @@ class SequentialTimes {
 };
 
 CaseResult skipped(const deck::Case& c, const parallel::Comm& comm, double bytes, const std::string& why) {
-  CaseResult r;
-  r.index = c.index;
-  r.name = c.name;
-  r.system = c.system;
-  r.solver = c.solver.kind;
-  r.state_dim = c.state_dim;
-  r.length = c.length;
-  r.batch = c.batch;
-  r.precision = deck::to_string(c.precision);
-  r.seed = c.seed;
-  if (c.solver.sigma2) r.sigma2 = *c.solver.sigma2;
-  r.window = c.solver.window;
-  r.scan = c.solver.scan;
-  r.ranks = r.batch_ranks = comm.size();
-  r.threads = Exec().concurrency();
+  CaseResult r = identity_of(c, comm);
   r.status = Status::skipped;
   r.message = why;
   r.model_memory_bytes = bytes;

@@ -27,8 +27,8 @@ MemoryModel model_memory(const deck::Case& c, const systems::Shape& shape, int r
   const double rows = T * double(local);
   MemoryModel out;
   out.drivers = real * rows * n + real * double(local) * D;
-  // The answer, and the oracle it is validated against.
-  out.answer = real * rows * D * 2;
+  // The answer, the oracle it is validated against, and the last answer, kept as a guess for the next case.
+  out.answer = real * rows * D * 3;
   if (!kind || !kind->iterative) return out;
   const bool dense = kind->linearization == Linearization::dense;
   const scan::Choice choice = scan::choose(c.solver.scan, shape.length, c.batch, threads, dense);

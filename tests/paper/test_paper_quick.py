@@ -50,14 +50,14 @@ class Quick(unittest.TestCase):
             solved[sigma2] = np.median(counts)
         self.assertTrue(50 <= solved[1e7] <= 95, solved)
         self.assertTrue(solved[1e7] < solved[1e6] < solved[1e5], solved)
-        self.assertIn(ex.one(found, "elk", 3e8).status, ex.UNSTABLE)
+        self.assertIn(ex.one(found, "elk", 1e8).status, ex.UNSTABLE)
         self.assertEqual(ex.one(found, "quasi_elk", 1e2).status, "ok")
-        for sigma2 in (1e3, 1e4):
-            self.assertIn(ex.one(found, "quasi_elk", sigma2).status, ex.UNSTABLE)
+        self.assertIn(ex.one(found, "quasi_elk", 1e3).status, ex.UNSTABLE)
 
     def test_lorenz96(self):
         found = self.cases["lorenz96"]
-        for solver, sigma2, low, high in (("elk", 300.0, 140, 225), ("elk", 30.0, 300, 420), ("quasi_elk", 10.0, 460, 560)):
+        for solver, sigma2, low, high in (("elk", 300.0, 140, 225), ("elk", 30.0, 300, 420),
+                                          ("quasi_elk", 10.0, 460, 560)):
             case = ex.one(found, solver, sigma2)
             self.assertEqual(case.status, "ok", case.name)
             for n in case.solved_at():
