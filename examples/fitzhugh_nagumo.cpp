@@ -1,6 +1,7 @@
 /// fitzhugh_nagumo: a ring of excitable units, R. FitzHugh, Biophys. J. 1 (1961) 445; J. Nagumo et al. (1962).
 ///
-///   v_i' = v_i + h (v_i − v_i³/3 − w_i + u_i + g (v_{i−1} − 2 v_i + v_{i+1})),   w_i' = w_i + h ε (v_i + 0.7 − 0.8 w_i)
+///   v_i' = v_i + h (v_i − v_i³/3 − w_i + u_i + g (v_{i−1} − 2 v_i + v_{i+1})),
+///   w_i' = w_i + h ε (v_i + 0.7 − 0.8 w_i)
 ///
 /// One forward Euler step of h = 0.1 a time step, ε = 0.08; state s = (v, w) of N units, D = 2 N; drivers u ~ N(0, 1).
 #include "systems/cell_system.hpp"

@@ -120,7 +120,8 @@ template <class Real>
 Instance<Real> make_ar_gru(const deck::Case& c, parallel::Range batch) {
   const ArGruCell<Real> cell = cell_of<Real>(c);
   Instance<Real> out;
-  out.system = std::make_shared<ArGru<Real>>(cell, double(cell.gates.tiles.packed.size() + 2 * hidden + 2) * sizeof(Real));
+  const double parameters = double(cell.gates.tiles.packed.size() + 2 * hidden + 2);
+  out.system = std::make_shared<ArGru<Real>>(cell, parameters * sizeof(Real));
   if (!derives_start(c)) {
     out.drivers = make_drivers<Real>(c, inspect_drivers(c, 1, 0).steps, 1, batch);
     out.initial = make_initial_state<Real>(c, 1 + hidden, batch);

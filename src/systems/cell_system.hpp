@@ -190,7 +190,8 @@ struct RolloutKernel {
       for (int w = 0; w < lanes; ++w)
         for (int i = 0; i < inputs; ++i) u[i * width + w] = drivers(t, first + w, i);
       if constexpr (needs_scratch<Cell>)
-        cell.template evaluate<Linearization::zero>(s, scan::WorkStrip<P>{u}, out, scan::WorkStrip<P>{u + inputs * width});
+        cell.template evaluate<Linearization::zero>(s, scan::WorkStrip<P>{u}, out,
+                                                    scan::WorkStrip<P>{u + inputs * width});
       else
         cell.template evaluate<Linearization::zero>(s, scan::WorkStrip<P>{u}, out);
       for (int w = 0; w < lanes; ++w)

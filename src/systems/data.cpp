@@ -137,8 +137,8 @@ Rows<Real> make_drivers(const deck::Case& c, long steps, long inputs, parallel::
     for (long t = 0; t < steps; ++t)
       for (long b = batch.begin; b < batch.end; ++b)
         for (long i = 0; i < inputs; ++i)
-          host(t, b - batch.begin, i) =
-              static_cast<Real>(a.values[static_cast<std::size_t>((t * a.shape[1] + (a.shape[1] == 1 ? 0 : b)) * inputs + i)]);
+          host(t, b - batch.begin, i) = static_cast<Real>(
+              a.values[static_cast<std::size_t>((t * a.shape[1] + (a.shape[1] == 1 ? 0 : b)) * inputs + i)]);
   } else {
     const std::uint64_t seed = c.seed;
     const long all = c.batch, n = inputs;

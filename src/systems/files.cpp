@@ -52,7 +52,8 @@ double bfloat(const char* p) {
 /// A file read piece by piece; every piece is checked against the file's end.
 class Reader {
  public:
-  Reader(std::string file, Origin origin) : name_(std::move(file)), origin_(std::move(origin)), in_(name_, std::ios::binary) {
+  Reader(std::string file, Origin origin)
+      : name_(std::move(file)), origin_(std::move(origin)), in_(name_, std::ios::binary) {
     in_.seekg(0, std::ios::end);
     const std::streamoff end = in_.tellg();
     if (!in_ || end < 0) fail("cannot be read");
@@ -164,9 +165,10 @@ Array read_npy(const std::string& file, const Origin& origin) {
   Reader in(file, origin);
   if (in.size() < 10 || in.read(0, 6, "the magic number") != "\x93NUMPY") in.fail("is not a .npy file");
   const int version = in.read(6, 1, "the version")[0];
-  if (version < 1 || version > 3) in.fail("has .npy format version " + std::to_string(version) + "; 1 to 3 can be read");
-  const std::uint64_t length =
-      version == 1 ? in.number<std::uint16_t>(8, "the header's length") : in.number<std::uint32_t>(8, "the header's length");
+  if (version < 1 || version > 3)
+    in.fail("has .npy format version " + std::to_string(version) + "; 1 to 3 can be read");
+  const std::uint64_t length = version == 1 ? in.number<std::uint16_t>(8, "the header's length")
+                                            : in.number<std::uint32_t>(8, "the header's length");
   const std::uint64_t begin = version == 1 ? 10 : 12;
   if (length > longest_header) in.fail("has a malformed .npy header of " + std::to_string(length) + " bytes");
   const std::string header = in.read(begin, length, "the header");
@@ -217,7 +219,8 @@ Array read_reference(const std::string& reference, const Origin& origin, const s
   const FileReference named = parse_reference(reference);
   Array out;
   switch (named.format) {
-    case Format::none: throw InputError(origin, "\"" + reference + "\" names no file.h5:/path, .safetensors or .npy file");
+    case Format::none:
+      throw InputError(origin, "\"" + reference + "\" names no file.h5:/path, .safetensors or .npy file");
     case Format::hdf5: out = record::read_array(named.file, named.path, origin, ranks); break;
     case Format::safetensors: out = Tensors(named.file, origin).read(named.path); break;
     case Format::npy: out = read_npy(named.file, origin); break;
@@ -240,7 +243,8 @@ std::string member(const std::string& weights, const std::string& name, const Or
     case Format::npy:
     case Format::none: break;
   }
-  throw InputError(origin, "\"" + weights + "\" holds no named arrays; weights are a group of an HDF5 file, "
+  throw InputError(origin, "\"" + weights +
+                               "\" holds no named arrays; weights are a group of an HDF5 file, "
                                "\"file.h5:/group\", or a .safetensors file");
 }
 

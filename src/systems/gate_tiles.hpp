@@ -6,8 +6,8 @@
 
 namespace elkhorn::systems {
 
-/// `Gates` affine maps of H units each, computed in tiles of `Tile` units whose sums stay in registers. With `Split` the
-/// last gate keeps its input and its state part apart (a GRU's n needs that): one more sum, at index Gates.
+/// `Gates` affine maps of H units each, in tiles of `Tile` units whose sums stay in registers. With `Split` the last gate
+/// keeps its input and its state part apart (a GRU's n needs that): one more sum, at index Gates.
 ///
 /// Packed by tiles: the biases of all sums, then for every input and every state the weights to the tile's units of all
 /// gates, so that a tile's accumulation streams through consecutive memory.

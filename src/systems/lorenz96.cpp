@@ -1,4 +1,5 @@
 /// lorenz96: dx_i/dt = (x_{i+1} − x_{i−2}) x_{i−1} − x_i + F on a ring of D, one Dormand–Prince 5 step a time step.
+#include <algorithm>
 #include <cmath>
 
 #include "systems/cell_system.hpp"
@@ -37,7 +38,8 @@ struct Lorenz96Cell {
     constexpr double weighted = 15 + 6, slope = 4, tangent = 7;
     const double D = dim, values = D * (2 * weighted + dp::stages * slope);
     const double ring = D * (2 * weighted + dp::stages * tangent);
-    if (l == Linearization::dense) return values + D * (dim < longest_band ? ring : 19.0 * (2 * weighted + 6 * tangent));
+    if (l == Linearization::dense)
+      return values + D * (dim < longest_band ? ring : 19.0 * (2 * weighted + 6 * tangent));
     if (l == Linearization::diagonal)
       return values + D * (dim < no_way_around ? ring : 30.0 * (tangent + 2 * weighted / dp::stages));
     return values;
@@ -51,8 +53,7 @@ struct Lorenz96Cell {
 
   template <class X>
   KOKKOS_INLINE_FUNCTION typename X::Number slope(const X& x, int i) const {
-    return (x[around(i, 1, dim)] - x[around(i, -2, dim)]) * x[around(i, -1, dim)] - x[i] +
-           typename X::Number(forcing);
+    return (x[around(i, 1, dim)] - x[around(i, -2, dim)]) * x[around(i, -1, dim)] - x[i] + typename X::Number(forcing);
   }
 
   template <Linearization L, class S, class U, class Out, class W>
@@ -150,8 +151,9 @@ std::vector<std::vector<double>> starts_of(const deck::Case& c, parallel::Range 
     if (s.empty()) s = lorenz96_start(c.state_dim, c.system_options.at("forcing"), c.system_options.at("step"), start);
     for (const double x : s)
       if (!std::isfinite(x))
-        throw InputError(c.origin("system.step"), "the rollout to the starts overflows with this step and forcing; "
-                                                  "take a smaller step, or name an initial_state in a file");
+        throw InputError(c.origin("system.step"),
+                         "the rollout to the starts overflows with this step and forcing; "
+                         "take a smaller step, or name an initial_state in a file");
     out.push_back(s);
   }
   return out;
@@ -159,7 +161,7 @@ std::vector<std::vector<double>> starts_of(const deck::Case& c, parallel::Range 
 
 Shape inspect_lorenz96(const deck::Case& c) {
   if (c.length <= 0) throw InputError(c.origin("problem.length"), "is missing; write the number of steps");
-  if (c.initial_state == "zero") starts_of(c, {0, c.batch});
+  if (c.initial_state == "zero") starts_of(c, {0, std::min<long>(c.batch, lorenz96_starts)});
   inspect_initial_state(c, c.state_dim);
   return {c.state_dim, 0, c.length};
 }

@@ -63,8 +63,9 @@ struct LstmCell {
 }  // namespace
 
 Registration register_lstm() {
-  SystemInfo info = recurrent_info("lstm", "long short-term memory, PyTorch's formulas and weight names; "
-                                           "the state is (h, c), D = 2 H");
+  SystemInfo info = recurrent_info("lstm",
+                                   "long short-term memory, PyTorch's formulas and weight names; "
+                                   "the state is (h, c), D = 2 H");
   info.default_state_dim = 16;
   info.min_state_dim = 2;
   return register_recurrent<LstmCell>(info, {"lstm", 4, 2});

@@ -16,7 +16,8 @@ Instance<Real> make_recurrent(const deck::Case& c, parallel::Range batch, const 
   const RecurrentWeights w = recurrent_weights(c, kind);
   const Tiles tiles{to_device<Real>(Tiles::pack(w)), static_cast<int>(w.inputs), static_cast<int>(w.hidden)};
   Instance<Real> out;
-  out.system = std::make_shared<CellSystem<Cell<Real>>>(Cell<Real>{{tiles}}, double(tiles.packed.size()) * sizeof(Real));
+  out.system =
+      std::make_shared<CellSystem<Cell<Real>>>(Cell<Real>{{tiles}}, double(tiles.packed.size()) * sizeof(Real));
   out.drivers = make_drivers<Real>(c, inspect_drivers(c, w.inputs, 0).steps, w.inputs, batch);
   out.initial = make_initial_state<Real>(c, w.hidden * kind.states_per_unit, batch);
   return out;

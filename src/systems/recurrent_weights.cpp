@@ -17,7 +17,8 @@ RecurrentWeights read(const deck::Case& c, const RecurrentKind& kind) {
   const Origin origin = c.origin("system.weights");
   for (const char* more : {"weight_ih_l1", "weight_ih_l0_reverse", "weight_hr_l0"})
     if (has_weights(c, more))
-      throw InputError(origin, fmt::format("{} has {}: a cell has one layer, one direction and no projection", c.weights, more));
+      throw InputError(
+          origin, fmt::format("{} has {}: a cell has one layer, one direction and no projection", c.weights, more));
   const Array ih = read_weights(c, stored_name(c, "weight_ih"), {-1, -1});
   const Array hh = read_weights(c, stored_name(c, "weight_hh"), {ih.shape[0], -1});
   RecurrentWeights w;
@@ -55,8 +56,8 @@ RecurrentWeights draw(const deck::Case& c, const RecurrentKind& kind) {
 RecurrentWeights recurrent_weights(const deck::Case& c, const RecurrentKind& kind) {
   const long asked_inputs = static_cast<long>(c.system_options.at("input_dim"));
   if (c.state_dim % kind.states_per_unit != 0)
-    throw InputError(c.origin("system.state_dim"), fmt::format("is {}; {}'s state is (h, c), so D must be even", c.state_dim,
-                                                               kind.name));
+    throw InputError(c.origin("system.state_dim"),
+                     fmt::format("is {}; {}'s state is (h, c), so D must be even", c.state_dim, kind.name));
   if (c.weights == "random") return draw(c, kind);
   const RecurrentWeights w = read(c, kind);
   const long dim = w.hidden * kind.states_per_unit;

@@ -19,7 +19,7 @@ template <class Real>
 struct Evaluation {
   scan::LaneMap map;
   scan::Active active;
-  scan::Panel<Real> states;    ///< (group, steps + 1, D, lane): rows k and k + 1 are the iterate before and after step k
+  scan::Panel<Real> states;    ///< (group, steps + 1, D, lane): rows k, k + 1: the iterate before, after step k
   scan::Panel<Real> inputs;    ///< (group, steps, n, lane)
   scan::Panel<Real> residual;  ///< out (group, steps, D, lane): r_t = s_t − f_t(s_{t−1})
   scan::Panel<Real> jacobian;  ///< out (group, steps, D or D·D, lane); not touched for zero and identity

@@ -116,8 +116,7 @@ inline Consistency consistency(const systems::Instance<double>& instance) {
     const auto above = probe.at(up, Linearization::zero).f, below = probe.at(down, Linearization::zero).f;
     for (std::size_t b = 0; b < B; ++b)
       for (std::size_t i = 0; i < D; ++i)
-        worse(out.differences,
-              dense.jacobian[(b * D + i) * D + j] - (above[b * D + i] - below[b * D + i]) / (2 * h));
+        worse(out.differences, dense.jacobian[(b * D + i) * D + j] - (above[b * D + i] - below[b * D + i]) / (2 * h));
   }
   return out;
 }

@@ -4,6 +4,7 @@
 
 #include "../solvers/reference.hpp"
 #include "probe.hpp"
+#include "systems/files.hpp"
 #include "systems/lorenz96_starts.hpp"
 
 namespace {
@@ -50,8 +51,7 @@ TEST_P(EverySystem, DataDependOnNeitherRanksNorPrecision) {
   const auto a = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), all.initial);
   const auto b = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), some.initial);
   for (long k = 0; k < 5; ++k)
-    for (std::size_t i = 0; i < a.extent(1); ++i)
-      EXPECT_EQ(static_cast<float>(a(4 + k, i)), b(k, i)) << k << " " << i;
+    for (std::size_t i = 0; i < a.extent(1); ++i) EXPECT_EQ(static_cast<float>(a(4 + k, i)), b(k, i)) << k << " " << i;
 }
 
 std::vector<std::string> all_systems() {
@@ -60,7 +60,7 @@ std::vector<std::string> all_systems() {
   return out;
 }
 INSTANTIATE_TEST_SUITE_P(Systems, EverySystem, testing::ValuesIn(all_systems()),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& one) { return one.param; });
 
 // ------------------------------------------------------------------------------------------------- PyTorch
 
@@ -86,7 +86,8 @@ TEST(PyTorchCells, StatesOfAllSteps) {
   for (const std::string& group : groups(cells)) {
     const auto s = make(pytorch_cell<double>(group, 40), solver("sequential"));
     s->solve();
-    EXPECT_LE(largest_difference(host_values(s->states()), stored(cells, "/" + group + "/states").values), 1e-11) << group;
+    EXPECT_LE(largest_difference(host_values(s->states()), stored(cells, "/" + group + "/states").values), 1e-11)
+        << group;
   }
 }
 
@@ -165,7 +166,7 @@ TEST(Lorenz96, StartsAreStatesOfItsOwnRollout) {
   for (long b : {0, 1, 5})  // starts 3, 4 and 8 run into 4, 5 and 9
     for (std::size_t i = 0; i < 5; ++i) EXPECT_NEAR(states(999, b, i), initial(b + 1, i), 1e-8) << b << " " << i;
   for (std::size_t i = 0; i < 5; ++i) {
-    EXPECT_EQ(initial(0, i), initial(10, i));  // ten starts, then again from the first
+    EXPECT_EQ(initial(0, i), initial(10, i));                  // ten starts, then again from the first
     EXPECT_GT(std::abs(initial(6, i) - initial(7, i)), 1e-3);  // start 9, then 0
   }
 }

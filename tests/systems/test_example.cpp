@@ -48,7 +48,8 @@ tolerance = 1e-9
 max_iterations = 400
 [measure]
 precision = "float64"
-)")}, {});
+)")},
+                                          {});
   ASSERT_EQ(plan.cases.size(), 2u);
   for (const deck::Case& c : plan.cases) {
     const auto instance = systems::make_instance<double>(c, {0, c.batch});

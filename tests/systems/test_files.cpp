@@ -108,7 +108,8 @@ TEST(Npy, Malformed) {
   EXPECT_THAT(of(npy(npy_header("<i8", "(2,)"), data)), HasSubstr("numbers of type '<i8'"));
   EXPECT_THAT(of(npy(npy_header(">f8", "(2,)"), data)), HasSubstr("numbers of type '>f8'"));
   EXPECT_THAT(of(npy(npy_header("<f8", "(2,)", "True"), data)), HasSubstr("Fortran order"));
-  EXPECT_THAT(of(npy("{'descr': [('a', '<f8')], 'fortran_order': False, 'shape': (2,), }\n", data)), HasSubstr("'descr'"));
+  EXPECT_THAT(of(npy("{'descr': [('a', '<f8')], 'fortran_order': False, 'shape': (2,), }\n", data)),
+              HasSubstr("'descr'"));
   EXPECT_THAT(of(npy("{'descr': '<f8', 'fortran_order': False, }\n", data)), HasSubstr("'shape'"));
   EXPECT_THAT(of(npy(npy_header("<f8", "(-2,)"), data)), HasSubstr("'shape'"));
   EXPECT_THAT(of(npy(npy_header("<f8", "(2,)"), bytes<double>({1, NAN}))), HasSubstr("NaN at index [1]"));
@@ -119,13 +120,14 @@ TEST(Npy, Malformed) {
 TEST(Safetensors, AllNumberTypes) {
   const DeckFiles files;
   // 1.5 and the smallest subnormal of half; 1.5 and −2 of bfloat
-  const std::string file = files.write(
-      "a.safetensors", safetensors(R"({"__metadata__":{"format":"pt"},
+  const std::string file =
+      files.write("a.safetensors", safetensors(R"({"__metadata__":{"format":"pt"},
         "f4":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}, "f8":{"dtype":"F64","shape":[1],"data_offsets":[8,16]},
-        "half":{"dtype":"F16","shape":[2],"data_offsets":[16,20]}, "b":{"dtype":"BF16","shape":[2],"data_offsets":[20,24]},
+        "half":{"dtype":"F16","shape":[2],"data_offsets":[16,20]},
+        "b":{"dtype":"BF16","shape":[2],"data_offsets":[20,24]},
         "empty":{"dtype":"F32","shape":[0,3],"data_offsets":[24,24]}})",
-                                   bytes<float>({1, -2}) + bytes<double>({0.1}) +
-                                       bytes<std::uint16_t>({0x3e00, 0x0001, 0x3fc0, 0xc000})));
+                                               bytes<float>({1, -2}) + bytes<double>({0.1}) +
+                                                   bytes<std::uint16_t>({0x3e00, 0x0001, 0x3fc0, 0xc000})));
   EXPECT_THAT(read(file + ":f4").shape, ElementsAre(1, 2));
   EXPECT_THAT(read(file + ":f4").values, ElementsAre(1, -2));
   EXPECT_THAT(read(file + ":f8").values, ElementsAre(0.1));
