@@ -36,6 +36,8 @@ MemoryModel model_memory(const deck::Case& c, const systems::Shape& shape, int r
   const double lanes = double(map.groups) * lane_width, steps = double(map.steps);
   const double jacobian = dense ? D * D : kind->linearization == Linearization::diagonal ? D : 0;
   out.solver = real * lanes * ((steps + 1) * D + steps * (D + n + jacobian));
+  // The smoother keeps covariances, gains and offsets besides.
+  if (c.solver.smoother) out.solver += real * lanes * steps * (2 * jacobian + D);
   out.solver += lanes * double(systems::blocks(map.steps)) * (real + sizeof(int));
   return out;
 }
