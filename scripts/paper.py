@@ -24,6 +24,7 @@ import h5py
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from plot import LOOKS, save, seconds_text
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -313,6 +314,9 @@ def draw_trust_regions(cases, title):
         axis.set_xscale("log")
         axis.set_yscale("log")
         axis.set_xlabel("trust region σ² = 1/λ")
+    counts.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # they often span less than a decade
+    counts.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.0f}"))
+    counts.yaxis.set_minor_formatter(NullFormatter())
     ends.axhline(SOLVED, color="#777777", linewidth=0.8)
     counts.set_ylabel("iterations to MAD < 10$^{-4}$")
     ends.set_ylabel("MAD at the end")

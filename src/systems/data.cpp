@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace elkhorn::systems {
@@ -24,9 +25,26 @@ std::string wanted_text(const std::vector<long>& wanted) {
   return out + "]";
 }
 
+/// read_reference for numbers of a case: they must also stay finite in its precision.
+Array read_numbers(const deck::Case& c, const std::string& reference, const std::string& key,
+                   const std::vector<int>& ranks = {}) {
+  const Array a = read_reference(reference, c.origin(key), ranks);
+  if (c.precision == deck::Precision::float64) return a;
+  const auto overflows = [](double x) { return std::isinf(static_cast<float>(x)); };
+  const auto bad = std::find_if(a.values.begin(), a.values.end(), overflows);
+  if (bad == a.values.end()) return a;
+  std::vector<long> index(a.shape.size());
+  long offset = static_cast<long>(bad - a.values.begin());
+  for (std::size_t d = a.shape.size(); d-- > 0; offset /= a.shape[d]) index[d] = offset % a.shape[d];
+  throw InputError(c.origin(key),
+                   fmt::format("{} holds {} at index {}, which float32 cannot hold (its largest number is 3.4e38); "
+                               "scale the numbers, or set measure.precision = \"float64\"",
+                               reference, *bad, record::shape_text(index)));
+}
+
 Array read_drivers(const deck::Case& c, long inputs, long extra) {
   const std::string key = "problem.drivers";
-  Array a = read_reference(c.drivers, c.origin(key), {1, 2, 3});
+  Array a = read_numbers(c, c.drivers, key, {1, 2, 3});
   // (T), (T, n) and (T, B, n) to (T, B or 1, n)
   if (a.shape.size() == 1) a.shape = {a.shape[0], 1, 1};
   if (a.shape.size() == 2) a.shape = {a.shape[0], 1, a.shape[1]};
@@ -45,7 +63,7 @@ Array read_drivers(const deck::Case& c, long inputs, long extra) {
 
 Array read_initial_state(const deck::Case& c, long dim) {
   const std::string key = "problem.initial_state";
-  Array a = read_reference(c.initial_state, c.origin(key), {1, 2});
+  Array a = read_numbers(c, c.initial_state, key, {1, 2});
   if (a.shape.size() == 1) a.shape = {1, a.shape[0]};
   if (a.shape[1] != dim)
     throw InputError(c.origin(key), fmt::format("{} holds {} numbers a state, the system has {}", c.initial_state,
@@ -66,7 +84,7 @@ bool has_weights(const deck::Case& c, const std::string& name) {
 Array read_weights(const deck::Case& c, const std::string& name, const std::vector<long>& shape) {
   const Origin origin = c.origin("system.weights");
   const std::string reference = member(c.weights, name, origin);
-  Array a = read_reference(reference, origin);
+  Array a = read_numbers(c, reference, "system.weights");
   if (!fits(a.shape, shape))
     throw InputError(origin, fmt::format("{} has shape {}, expected {}", reference, record::shape_text(a.shape),
                                          wanted_text(shape)));

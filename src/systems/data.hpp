@@ -13,8 +13,8 @@ namespace elkhorn::systems {
 /// Whether the weights that a case names (files.hpp) have an array `name`.
 bool has_weights(const deck::Case& c, const std::string& name);
 
-/// Reads the array `name` of these weights and checks that all values are finite and that the shape is `shape`, where
-/// −1 accepts any extent.
+/// Reads the array `name` of these weights and checks that all values are finite in the case's precision and that the
+/// shape is `shape`, where −1 accepts any extent. Drivers and initial states are held to the same.
 Array read_weights(const deck::Case& c, const std::string& name, const std::vector<long>& shape);
 
 /// As `read_weights`, zeros of that shape where there is no such array.

@@ -31,16 +31,17 @@ struct GruGates {
     KOKKOS_INLINE_FUNCTION P to_r() const { return to_n() * recurrent * r * (P(Real(1)) - r); }
   };
 
-  /// Calls use(j, unit) for every unit j, in order.
+  /// Calls use(j, unit) for every unit j, in order. Numbers of h and x may be wider than Real: what comes out is then
+  /// accurate enough for results that are rounded to Real once.
   template <class S, class U, class Use>
   KOKKOS_INLINE_FUNCTION void for_each_unit(const S& h, const U& x, const Use& use) const {
     using P = typename S::Number;
     tiles.for_each_unit(h, x, [&](const int j, const auto& sum) {
       Unit<P> unit;
-      unit.r = sigmoid(sum(0));
-      unit.z = sigmoid(sum(1));
+      unit.r = sigmoid<Real>(sum(0));
+      unit.z = sigmoid<Real>(sum(1));
       unit.recurrent = sum(3);
-      unit.n = hyperbolic_tangent(sum(2) + unit.r * unit.recurrent);
+      unit.n = hyperbolic_tangent<Real>(sum(2) + unit.r * unit.recurrent);
       unit.h = h[j];
       use(j, unit);
     });

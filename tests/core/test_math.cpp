@@ -27,12 +27,16 @@ class Math : public ::testing::Test {
   double worst(double low, double high, const F& f, const G& exact) {
     using P = Pack<Real, 8>;
     std::mt19937_64 rng(7);
-    std::uniform_real_distribution<double> wide(low, high), exponent(-30, 1);
+    std::uniform_real_distribution<double> wide(low, high), near(-2, 2), exponent(-30, 1);
+    std::uniform_real_distribution<double> middle(std::max(low, -50.0), std::min(high, 50.0));
     double result = 0;
-    for (int i = 0; i < 40000; ++i) {
+    for (int i = 0; i < 200000; ++i) {
       P x;
       for (int w = 0; w < 8; ++w)
-        x.set(w, Real(i % 4 ? wide(rng) : std::min(high, std::max(low, (w % 2 ? -1 : 1) * std::exp2(exponent(rng))))));
+        x.set(w, Real(i % 4 == 0   ? std::min(high, std::max(low, (w % 2 ? -1 : 1) * std::exp2(exponent(rng))))
+                      : i % 4 == 1 ? near(rng)
+                                   : i % 4 == 2 ? middle(rng)
+                                                : wide(rng)));
       const P y = f(x);
       for (int w = 0; w < 8; ++w) result = std::max(result, ulps<Real>(y[w], exact(static_cast<long double>(x[w]))));
     }
@@ -44,7 +48,7 @@ TYPED_TEST_SUITE(Math, Reals);
 
 TYPED_TEST(Math, ErrorsAreWithinTheStatedBounds) {
   using Real = TypeParam;
-  const double bound = sizeof(Real) == 8 ? 2.5 : 4;
+  const double bound = sizeof(Real) == 8 ? 1.7 : 2.7;
   const double range = sizeof(Real) == 8 ? 700 : 85;
   const double e = this->worst(-range, range, [](auto x) { return exponential(x); }, [](long double x) { return std::exp(x); });
   const double t = this->worst(-25, 25, [](auto x) { return hyperbolic_tangent(x); }, [](long double x) { return std::tanh(x); });
@@ -56,7 +60,23 @@ TYPED_TEST(Math, ErrorsAreWithinTheStatedBounds) {
   EXPECT_LE(e, bound);
   EXPECT_LE(t, bound);
   EXPECT_LE(s, bound);
-  EXPECT_LE(p, bound + 1);
+  EXPECT_LE(p, 3.5);
+}
+
+// What a float is rounded from: of doubles, hundreds of times closer than a float resolves.
+TEST(MathOfDoubles, ForFloatsIsFarWithinTheirRounding) {
+  double worst = 0;
+  for (int i = -8000; i <= 8000; ++i) {
+    const double x = i * 0.005;
+    const Pack<double, 8> lanes(x);
+    const auto see = [&](double got, double exact) { worst = std::max(worst, std::fabs(got - exact) / std::fabs(exact)); };
+    see(exponential<float>(lanes)[1], std::exp(x));
+    see(sigmoid<float>(lanes)[2], 1 / (1 + std::exp(-x)));
+    see(softplus<float>(lanes)[3], std::fmax(x, 0) + std::log1p(std::exp(-std::fabs(x))));
+    if (i != 0) see(hyperbolic_tangent<float>(lanes)[4], std::tanh(x));
+  }
+  std::printf("relative: %.2g\n", worst);
+  EXPECT_LE(worst, 1e-10);
 }
 
 TYPED_TEST(Math, ExtremesSaturateAndNaNSurvivesTanh) {

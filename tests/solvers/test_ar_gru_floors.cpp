@@ -1,7 +1,7 @@
 // How close float32 comes to the sequential states on the trained AR-GRU: seeds 1 to 20, every engine, several chunks.
 //
-// The system is marginally stable, so rounding adds up over its steps: what a float32 answer can reach is what float32
-// stepping itself reaches against float64 on the same data. Solvers must stay near that, and below 5e-5 where it is.
+// The system is marginally stable, so rounding adds up over its steps. The cell rounds once a step (ar_gru.cpp): nearby
+// float32 trajectories then merge, and solvers get near float32 stepping although that is itself up to 5e-5 off float64.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -37,7 +37,8 @@ systems::Instance<float> all_seeds() {
   return all;
 }
 
-/// MAD of the output coordinate between float32 stepping and float64 stepping, for each seed.
+/// MAD of the output coordinate between float32 stepping and float64 stepping, for each seed: of the same system, for
+/// the drivers and the start are taken from the float32 one, and the weights are float32 numbers in their file.
 std::vector<double> rounding_of_stepping(const systems::Instance<float>& instance, const Rows<float>& states) {
   deck::Case c = basic_case("ar_gru");
   c.precision = deck::Precision::float64;
@@ -55,7 +56,7 @@ std::vector<double> rounding_of_stepping(const systems::Instance<float>& instanc
   return mad;
 }
 
-TEST(ArGruFloors, Float32ComesAsNearAsSteppingDoesOnAllSeedsAndEngines) {
+TEST(ArGruFloors, Float32IsBelow5em5OnAllSeedsAndEngines) {
   const auto instance = all_seeds();
   const auto sequential = make(instance, solver("sequential"));
   sequential->solve();
@@ -81,12 +82,8 @@ TEST(ArGruFloors, Float32ComesAsNearAsSteppingDoesOnAllSeedsAndEngines) {
       make(instance, config)->solve(&recording);
       const std::vector<double>& mad = recording.history.mad;
       std::vector<double> last(mad.end() - seeds, mad.end());
-      long below = 0;
-      for (std::size_t b = 0; b < last.size(); ++b) {
-        below += last[b] <= 5e-5;
-        EXPECT_LE(last[b], std::max(5e-5, 4 * rounding[b])) << choice.kind << " " << engine << " seed " << b + 1;
-      }
-      EXPECT_GE(below, seeds - 3) << choice.kind << " " << engine;
+      for (std::size_t b = 0; b < last.size(); ++b)
+        EXPECT_LE(last[b], 5e-5) << choice.kind << " " << engine << " seed " << b + 1;
       std::sort(last.begin(), last.end());
       std::printf("%-10s %-12s %10.2g %10.2g\n", choice.kind, engine, last[seeds / 2], last.back());
       std::fflush(stdout);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdio>
 
 #include "reference.hpp"
 
@@ -73,16 +74,18 @@ TEST(ReferenceLorenz96, Elk30ConvergesAsStored) { converges_as_stored("elk", 30,
 TEST(ReferenceLorenz96, QuasiElk10ConvergesAsStored) { converges_as_stored("quasi_elk", 10, "quasi_elk_10"); }
 
 /// Iterations until MAD < 1e-4, for each stored start.
-std::vector<long> undamped_iterations(const char* kind, deck::Guard guard) {
+std::vector<long> undamped_iterations(const char* kind, deck::Guard guard, const char* engine) {
   std::vector<long> out;
   for (const std::string& group : groups(file)) {
     deck::SolverConfig config = solver(kind);
     config.guard = guard;
+    config.scan = engine;
     config.tolerance = 1e-7;
     config.max_iterations = T;
     const record::History history = watch(instance_of(group), config);
-    EXPECT_LT(history.mad.back(), 1e-7) << kind << " " << group;
+    EXPECT_LT(history.mad.back(), 1e-7) << kind << " " << group << " " << engine;
     out.push_back(first_below(history.mad, 1e-4));
+    std::printf("%s %s %s: %ld\n", kind, engine, group.c_str(), out.back());
   }
   return out;
 }
@@ -91,16 +94,28 @@ testing::Matcher<const std::vector<long>&> all_within(long low, long high) {
   return testing::Each(testing::AllOf(testing::Ge(low), testing::Le(high)));
 }
 
-// The reference replaced what is not a number by 0 and let all other numbers run: 117 to 120 and 201 to 217 iterations.
-TEST(ReferenceLorenz96, UndampedSolversConvergeWhereOverflowRestartsFromTheGuess) {
-  EXPECT_THAT(undamped_iterations("deer", deck::Guard::guess), all_within(100, 140));
-  EXPECT_THAT(undamped_iterations("quasi_deer", deck::Guard::guess), all_within(190, 240));
+/// The reference replaced what is not a number by 0 and infinities by the largest number, we return to the guess: while
+/// states overflow the iterates differ, and rounding decides when they stop, so counts are only near the stored ones.
+void converges_undamped(const char* kind, long low, long high) {
+  std::vector<long> expected;
+  for (const std::string& group : groups(file))
+    expected.push_back(first_below(stored(file, "/" + group + "/" + kind + "/mad").values, 1e-4));
+  for (const char* engine : {"serial", "flat", "chunked"}) {
+    const std::vector<long> found = undamped_iterations(kind, deck::Guard::guess, engine);
+    EXPECT_THAT(found, all_within(low, high)) << engine;
+    ASSERT_EQ(found.size(), expected.size());
+    for (std::size_t i = 0; i < found.size(); ++i)
+      EXPECT_NEAR(double(found[i]), double(expected[i]), 0.2 * double(expected[i])) << engine << " of start " << i;
+  }
 }
+
+TEST(ReferenceLorenz96, DeerConvergesAboutAsStored) { converges_undamped("deer", 100, 140); }
+TEST(ReferenceLorenz96, QuasiDeerConvergesAboutAsStored) { converges_undamped("quasi_deer", 190, 250); }
 
 // Clipping at 1e8 leaves states whose next step overflows again: the exact prefix has to reach them.
 TEST(ReferenceLorenz96, UndampedSolversConvergeLaterWithThePublishedClipping) {
-  EXPECT_THAT(undamped_iterations("deer", deck::Guard::zero), all_within(100, 300));
-  EXPECT_THAT(undamped_iterations("quasi_deer", deck::Guard::zero), all_within(190, T));
+  EXPECT_THAT(undamped_iterations("deer", deck::Guard::zero, "auto"), all_within(100, 300));
+  EXPECT_THAT(undamped_iterations("quasi_deer", deck::Guard::zero, "auto"), all_within(190, T));
 }
 
 }  // namespace

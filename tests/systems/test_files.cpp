@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 #include "../deck/deck_files.hpp"
 #include "../solvers/reference.hpp"
@@ -178,6 +179,41 @@ TEST(Decks, NameNumpyAndPyTorchFiles) {
   EXPECT_EQ(shape.state_dim, 10);
   EXPECT_EQ(shape.input_dim, 3);
   EXPECT_EQ(shape.length, 5);
+}
+
+// In float32 they would silently become infinite.
+TEST(Decks, NumbersBeyondFloat32AreNamed) {
+  const DeckFiles files;
+  const double largest = std::numeric_limits<float>::max(), beyond = -1e39;
+  files.write("u.npy", npy(npy_header("<f8", "(2, 2)"), bytes<double>({1, 2, beyond, largest})));
+  files.write("fit.npy", npy(npy_header("<f8", "(2, 2)"), bytes<double>({1, 2, -1e-60, largest})));
+  files.write("s.npy", npy(npy_header("<f8", "(2,)"), bytes<double>({1, beyond})));
+  files.write("w.safetensors", safetensors(R"({"matrix":{"dtype":"F64","shape":[2,2],"data_offsets":[0,32]}})",
+                                           bytes<double>({0, 1, 1e300, 0})));
+  const auto what = [&](const std::string& system, const std::string& problem, const std::string& precision) {
+    const std::string deck = files.write("deck.toml", "[system]\nkind = \"linear\"\n" + system + "\n[problem]\n" +
+                                                          problem + "\n[measure]\nprecision = \"" + precision +
+                                                          "\"\n[[solver]]\nkind = \"deer\"\n");
+    try {
+      systems::inspect(deck::load_plan({deck}, {}).cases.at(0));
+    } catch (const InputError& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  const std::string u = "drivers = \"u.npy\"", fit = "drivers = \"fit.npy\"";
+  const auto names = [](const std::string& line_and_key, const std::string& file, const std::string& value,
+                        const std::string& index) {
+    return AllOf(HasSubstr("deck.toml:" + line_and_key + ": "), HasSubstr(file), HasSubstr("holds " + value),
+                 HasSubstr("index " + index), HasSubstr("float32"));
+  };
+  EXPECT_THAT(what("state_dim = 2", u, "float32"), names("5: problem.drivers", "u.npy", "-1e+39", "[1, 0]"));
+  EXPECT_THAT(what("state_dim = 2", fit + "\ninitial_state = \"s.npy\"", "float32"),
+              names("6: problem.initial_state", "s.npy", "-1e+39", "[1]"));
+  EXPECT_THAT(what("weights = \"w.safetensors\"", fit, "float32"),
+              names("3: system.weights", "w.safetensors:matrix", "1e+300", "[1, 0]"));
+  EXPECT_EQ(what("state_dim = 2", fit, "float32"), "");
+  EXPECT_EQ(what("weights = \"w.safetensors\"", u + "\ninitial_state = \"s.npy\"", "float64"), "");
 }
 
 TEST(Decks, WeightsNeedNames) {

@@ -1,0 +1,49 @@
+/// Evaluating a step in double precision whatever the states are stored in, so that it is rounded once.
+#pragma once
+
+#include "core/pack.hpp"
+
+namespace elkhorn::systems {
+
+namespace detail {
+template <class P>
+struct WidenedOf {
+  using type = double;
+};
+template <class Real, int N>
+struct WidenedOf<Pack<Real, N>> {
+  using type = Pack<double, N>;
+};
+
+template <class To, class From>
+KOKKOS_INLINE_FUNCTION To convert(From x) {
+#if defined(__GNUC__) && !defined(__CUDACC__) && !defined(__HIPCC__)
+  if constexpr (is_pack<To>) return To(__builtin_convertvector(x.v, typename To::Lanes));
+#endif
+  if constexpr (!is_pack<To>) return static_cast<To>(x);
+}
+}  // namespace detail
+
+/// As many lanes of doubles; double for a single number.
+template <class P>
+using Widened = typename detail::WidenedOf<P>::type;
+
+template <class P>
+KOKKOS_INLINE_FUNCTION Widened<P> widen(P x) {
+  return detail::convert<Widened<P>>(x);
+}
+/// Rounded to the type of P's numbers.
+template <class P>
+KOKKOS_INLINE_FUNCTION P narrow(Widened<P> x) {
+  return detail::convert<P>(x);
+}
+
+/// A strip (scan/panel.hpp) that is read in double precision.
+template <class S>
+struct WideStrip {
+  using Number = Widened<typename S::Number>;
+  S numbers;
+  KOKKOS_INLINE_FUNCTION Number operator[](long i) const { return widen(numbers[i]); }
+};
+
+}  // namespace elkhorn::systems
