@@ -3,7 +3,7 @@
 //   build/benchmarks/scan --benchmark_filter='KalmanDense.*chunked' --benchmark_format=json
 #include <benchmark/benchmark.h>
 
-#include "scan/engines.hpp"
+#include "scan/clamped.hpp"
 
 namespace {
 
@@ -39,6 +39,12 @@ void scan_of(benchmark::State& state, const std::string& name) {
       TrustRegion<Real> region;
       region.value = Real(1e4);
       return Element{jacobian, residual, int(D), region, {}};
+    } else if constexpr (std::is_same_v<Element, KalmanVariance<Real>>) {
+      TrustRegion<Real> region;
+      region.value = Real(1e16);  // gains of 1: the panels, which it multiplies by them, stay as they are
+      return Element{jacobian, residual, int(D), region};
+    } else if constexpr (std::is_same_v<Element, AffineDiagonalClamped<Real>>) {
+      return Element{{jacobian, residual, int(D)}, StepBound<Real>{Real(1e-3), {}}};
     } else {
       return Element{jacobian, residual, int(D)};
     }
@@ -50,7 +56,8 @@ void scan_of(benchmark::State& state, const std::string& name) {
     benchmark::ClobberMemory();
   }
   const double rows = double(T) * double(B), passes = choice.engine == Engine::serial || map.chunks == 1 ? 1 : 2;
-  const double bytes = sizeof(Real) * rows * (passes * double(components + D) + double(D));
+  const double written = double(std::is_same_v<Element, KalmanVariance<Real>> ? components + D : D);
+  const double bytes = sizeof(Real) * rows * (passes * double(components + D) + written);
   using benchmark::Counter;
   state.counters["T"] = double(T);
   state.counters["D"] = double(D);
@@ -80,10 +87,14 @@ int main(int argc, char** argv) {
   const Kokkos::ScopeGuard kokkos(argc, argv);
   add<AffineDiagonal<float>>("AffineDiagonal<float>");
   add<AffineDiagonal<double>>("AffineDiagonal<double>");
+  add<AffineDiagonalClamped<float>>("AffineDiagonalClamped<float>");
+  add<AffineDiagonalClamped<double>>("AffineDiagonalClamped<double>");
   add<AffineDense<float>>("AffineDense<float>");
   add<AffineDense<double>>("AffineDense<double>");
   add<KalmanDiagonal<float>>("KalmanDiagonal<float>");
   add<KalmanDiagonal<double>>("KalmanDiagonal<double>");
+  add<KalmanVariance<float>>("KalmanVariance<float>");
+  add<KalmanVariance<double>>("KalmanVariance<double>");
   add<KalmanDense<float>>("KalmanDense<float>");
   add<KalmanDense<double>>("KalmanDense<double>");
   benchmark::Initialize(&argc, argv);

@@ -7,11 +7,13 @@
 ///   advance  state ← step(state); with `emit`, δ_t replaces r_t in the panel (phase "finish", all of a serial scan)
 ///   identity, append   summary ← step ∘ summary               (phase "summarise"; cheaper than composing two summaries)
 ///   compose  first ← second ∘ first, neither the identity      (non-commutative, associative)
-///   apply    state ← summary(state)                            (phase "scan the summaries")
+///   apply    state ← summary(state)                            (phase "scan the summaries"; a site of the sequence)
 ///
 /// A lane's problem falls into `slots` independent ones: tiles of components for diagonal Jacobians, one for dense ones.
 /// Sizes count numbers of P; the strips given to an operation hold state_size(), summary_size(), scratch_size() of them.
 #pragma once
+
+#include <limits>
 
 #include "scan/panel.hpp"
 #include "scan/small_dense.hpp"
@@ -37,6 +39,46 @@ struct TrustRegion {
   }
 };
 
+/// Components that are read from a panel, or one number for all of them.
+template <class P>
+struct StripOrNumber {
+  PanelStrip<P> each;  ///< null: `number` everywhere
+  P number;
+  KOKKOS_INLINE_FUNCTION P operator[](int i) const { return each.p ? each[i] : number; }
+};
+
+/// v moved into [lo, hi]; what is not a number becomes 0 first. Infinite ends leave every number as it is.
+template <class P>
+KOKKOS_INLINE_FUNCTION P bounded(P v, P lo, P hi) {
+  const P number = select_less_equal(v, v, v, P(real_of<P>(0)));
+  return smaller(larger(number, lo), hi);
+}
+
+/// How far an increment may go, |δ_{t,d}| ≤ bound, enforced inside the recurrence: one number, or one a coordinate and
+/// sequence (constant in time) in a panel (group, 1, D, lane), which spread_bounds fills. Infinity (default): no bound.
+template <class Real>
+struct StepBound {
+  Real value = std::numeric_limits<Real>::infinity();
+  Panel<Real> each;  ///< empty: `value` everywhere
+
+  KOKKOS_INLINE_FUNCTION bool any() const {
+    return each.extent(0) != 0 || value <= std::numeric_limits<Real>::max();
+  }
+  /// The bounds of components first, first + 1, … of the lanes at a site; any step of them will do.
+  template <class P>
+  KOKKOS_INLINE_FUNCTION StripOrNumber<P> of(Site s, int first = 0) const {
+    if (each.extent(0) == 0) return {{nullptr}, P(value)};
+    return {strip<P>(each, s.group, 0, s.lane).from(first), P(value)};
+  }
+  /// Bounds the first `dim` numbers of a state.
+  template <class X>
+  KOKKOS_INLINE_FUNCTION void limit(const X& x, int dim, Site s) const {
+    if (!any()) return;
+    const auto bound = of<typename X::Number>(s);
+    for (int i = 0; i < dim; ++i) x.set(i, bounded(x[i], -bound[i], bound[i]));
+  }
+};
+
 // --------------------------------------------------------------------------------------------- affine, diagonal
 
 /// δ_t = a_t ∘ δ_{t−1} − r_t with a_t = diag(A_t): undamped solvers with a diagonal linearization, and with one number
@@ -53,13 +95,7 @@ struct AffineDiagonal {
 
   /// a_t of a slot: read from the panel, or the constant.
   template <class P>
-  struct Coefficient {
-    PanelStrip<P> each;
-    P constant;
-    KOKKOS_INLINE_FUNCTION P operator[](int i) const { return each.p ? each[i] : constant; }
-  };
-  template <class P>
-  KOKKOS_INLINE_FUNCTION Coefficient<P> coefficient(Site at, int slot) const {
+  KOKKOS_INLINE_FUNCTION StripOrNumber<P> coefficient(Site at, int slot) const {
     if (jacobian.extent(0) == 0) return {{nullptr}, P(constant)};
     return {strip<P>(jacobian, at.group, at.step, at.lane).from(slot * tile), P(constant)};
   }
@@ -113,7 +149,7 @@ struct AffineDiagonal {
   }
 
   template <class X, class Y, class W>
-  KOKKOS_INLINE_FUNCTION void apply(const X& sum, const Y& x, int slot, const W&) const {
+  KOKKOS_INLINE_FUNCTION void apply(const X& sum, const Y& x, Site, int slot, const W&) const {
     for (int i = 0; i < components(slot); ++i) x.set(i, sum[i] * x[i] + sum[tile + i]);
   }
 };
@@ -121,6 +157,11 @@ struct AffineDiagonal {
 // --------------------------------------------------------------------------------------------- affine, dense
 
 /// δ_t = A_t δ_{t−1} − r_t: DEER.
+///
+/// With a bound, δ_t is bounded as it is produced. Such maps are not closed under composition, so summaries stay linear
+/// and their image of a chunk's incoming state is bounded instead: every δ_t obeys the bound on every engine, yet where
+/// it bites the answer depends on the number of chunks (one chunk: the exact bounded recurrence; `flat` cuts time by
+/// threads). r = 0 gives δ = 0 either way, so fixed points of an iteration do not depend on it.
 template <class Real_>
 struct AffineDense {
   using Real = Real_;
@@ -128,6 +169,7 @@ struct AffineDense {
   Panel<Real> jacobian;   ///< (group, step, D·D row by row, lane)
   Panel<Real> increment;  ///< in: r_t, out: δ_t
   int dim;
+  StepBound<Real> bound = {};
 
   KOKKOS_INLINE_FUNCTION int slots() const { return 1; }
   KOKKOS_INLINE_FUNCTION int state_size() const { return dim; }
@@ -150,6 +192,7 @@ struct AffineDense {
     using P = typename X::Number;
     const auto r = strip<P>(increment, at.group, at.step, at.lane);
     affine(dim, strip<P>(jacobian, at.group, at.step, at.lane), x, r, Real(-1), work);
+    bound.limit(work, dim, at);
     for (int i = 0; i < dim; ++i) {
       const P next = work[i];
       x.set(i, next);
@@ -190,8 +233,9 @@ struct AffineDense {
   }
 
   template <class X, class Y, class W>
-  KOKKOS_INLINE_FUNCTION void apply(const X& sum, const Y& x, int, const W& work) const {
+  KOKKOS_INLINE_FUNCTION void apply(const X& sum, const Y& x, Site at, int, const W& work) const {
     affine(dim, sum, x, sum.from(dim * dim), Real(1), work);
+    bound.limit(work, dim, at);
     for (int i = 0; i < dim; ++i) x.set(i, work[i]);
   }
 };
@@ -293,7 +337,7 @@ struct KalmanDiagonal {
   }
 
   template <class X, class Y, class W>
-  KOKKOS_INLINE_FUNCTION void apply(const X& sum, const Y& x, int slot, const W&) const {
+  KOKKOS_INLINE_FUNCTION void apply(const X& sum, const Y& x, Site, int slot, const W&) const {
     using P = typename X::Number;
     for (int i = 0; i < components(slot); ++i) {
       const P a = sum[i];
@@ -307,6 +351,7 @@ struct KalmanDiagonal {
 // --------------------------------------------------------------------------------------------- Kalman, dense
 
 /// The same with full Jacobians: ELK. State (m [D], P [D,D]); summary (A [D,D], b [D], C [D,D], η [D], J [D,D]).
+/// With a bound, the filtered mean is bounded as it is produced; see AffineDense for what that means for chunks.
 template <class Real_>
 struct KalmanDense {
   using Real = Real_;
@@ -316,6 +361,7 @@ struct KalmanDense {
   int dim;
   TrustRegion<Real> sigma2;
   Panel<Real> covariances;  ///< out, unless empty: the filtered P_t, for a smoother
+  StepBound<Real> bound = {};
 
   KOKKOS_INLINE_FUNCTION int square() const { return dim * dim; }
   KOKKOS_INLINE_FUNCTION int slots() const { return 1; }
@@ -374,11 +420,12 @@ struct KalmanDense {
       for (int j = 0; j < dim; ++j) innovation.set(i, j, i == j ? predicted(i, j) + s2 : predicted(i, j));
     solve_spd(innovation, rhs);
     for (int i = 0; i < dim; ++i) {
-      const P next = s2 * rhs(i, dim);
-      x.set(i, next);
-      if (emit) r.set(i, next);
+      x.set(i, s2 * rhs(i, dim));
       for (int j = 0; j < dim; ++j) cov.set(i, j, s2 * rhs(i, j));
     }
+    bound.limit(x, dim, at);
+    if (emit)
+      for (int i = 0; i < dim; ++i) r.set(i, x[i]);
     if (emit && covariances.extent(0) != 0) {
       const auto out = strip<P>(covariances, at.group, at.step, at.lane);
       for (int i = 0; i < square(); ++i) out.set(i, cov.s[i]);
@@ -517,8 +564,9 @@ struct KalmanDense {
   }
 
   template <class X, class Y, class W>
-  KOKKOS_INLINE_FUNCTION void apply(const X& sum, const Y& x, int, const W& work) const {
+  KOKKOS_INLINE_FUNCTION void apply(const X& sum, const Y& x, Site at, int, const W& work) const {
     join<false>(x, x, block(x.from(dim), dim, dim), sum, work);
+    bound.limit(x, dim, at);
   }
 };
 

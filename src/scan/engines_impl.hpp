@@ -148,7 +148,8 @@ struct ScanSummaries : LaneItems<Element> {
       }
       copy(state, x, e.state_size());
       if (c + 1 < this->map.chunks)
-        e.apply(this->template stored<Real>(this->summaries, group, slot, within), x, slot, scratch);
+        e.apply(this->template stored<Real>(this->summaries, group, slot, within), x, Site{group, 0, within}, slot,
+                scratch);
     }
     this->token.release(id);
   }
@@ -219,7 +220,8 @@ struct FlatScan {
     } else if (first[0] == Real(1)) {
       element.compose(body(first), body(second), slot, scratch(first));
     } else {
-      element.apply(body(second), body(first), slot, scratch(first));
+      const Site sequence{first_lane / lane_width, 0, static_cast<int>(first_lane % lane_width)};
+      element.apply(body(second), body(first), sequence, slot, scratch(first));
     }
   }
 

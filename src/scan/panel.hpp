@@ -26,6 +26,7 @@ struct LaneMap {
   long chunks = 1;  ///< chunks of time
   long steps = 0;   ///< ceil(T / chunks); only trailing chunks hold fewer
   long groups = 0;  ///< ceil(chunks · batch / lane_width)
+  Vector<long> lengths;  ///< steps that each sequence holds, at most `length`; empty: all of them hold `length`
 
   LaneMap() = default;
   LaneMap(long length_, long batch_, long chunks_)
@@ -40,7 +41,8 @@ struct LaneMap {
   /// Steps that lane holds: `steps`, fewer in trailing chunks, 0 in padding.
   KOKKOS_INLINE_FUNCTION long steps_of(long lane) const {
     if (lane >= lanes()) return 0;
-    const long rest = length - chunk_of(lane) * steps;
+    const long held = lengths.extent(0) == 0 ? length : lengths(sequence_of(lane));
+    const long rest = held - chunk_of(lane) * steps;
     return rest <= 0 ? 0 : (rest < steps ? rest : steps);
   }
 };

@@ -1,5 +1,7 @@
 #include "scan/smoother.hpp"
 
+#include <stdexcept>
+
 #include "scan/engines_impl.hpp"
 
 namespace elkhorn::scan {
@@ -108,6 +110,9 @@ Panel<Real> like(const char* label, const Panel<Real>& panel) {
 
 template <class Filter>
 Filter with_covariances(Filter filter) {
+  if constexpr (std::is_same_v<Filter, KalmanDense<typename Filter::Real>>)
+    if (filter.bound.any())  // predicted means are recovered from filtered ones, which a bound would have changed
+      throw std::invalid_argument("the smoother cannot bound increments inside the recurrence; bound them afterwards");
   filter.covariances = like("filtered covariances", filter.jacobian);
   return filter;
 }
