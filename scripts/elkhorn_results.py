@@ -56,13 +56,16 @@ class Case:
         self.rank_time_s = group["rank_time_s"][()]
         self.batch_iterations = group["batch_iterations"][()]
         history = group.get("history")
-        for name in ("residual", "update", "mad", "elapsed_s", "resets"):
-            setattr(self, name, None if history is None else history[name][()])
+        for name in ("residual", "update", "mad", "elapsed_s", "resets", "bounded", "sigma2", "rejected"):
+            there = history is not None and name in history
+            setattr(self, "sigma2_history" if name == "sigma2" else name, history[name][()] if there else None)
 
     @property
     def label(self):
         """The solver and its trust region; see `labels` for what tells equal ones apart."""
         text = self.solver.replace("_", "-")
+        if getattr(self, "sigma2_adaptive", False):
+            return f"{text}, σ² adaptive"
         return text if not np.isfinite(self.sigma2) else f"{text}, σ² = {parameter_text(self.sigma2)}"
 
 

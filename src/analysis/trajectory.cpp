@@ -5,16 +5,11 @@
 #include <random>
 #include <stdexcept>
 
-#include "solvers/panel_kernels.hpp"
+#include "solvers/frame.hpp"
 
 namespace elkhorn::analysis {
 
 namespace {
-
-template <class Kernel>
-void over_blocks(const char* name, const scan::LaneMap& map, const Kernel& kernel) {
-  Kokkos::parallel_for(name, Kokkos::RangePolicy<Exec>(0, map.groups * systems::blocks(map.steps)), kernel);
-}
 
 /// The system's own evaluation at `guess`. One sequence would leave all lanes but one idle and their memory wasted:
 /// chunks of time fill them.
@@ -30,8 +25,8 @@ Trajectory linearize(const systems::Instance<double>& instance, const solvers::G
   args.residual = make_view<scan::Panel<double>>("residual", G, L, D, lane_width);
   args.jacobian = make_view<scan::Panel<double>>("jacobian", G, L, D * D, lane_width);
   args.worst = make_view<solvers::LaneNumbers<double>>("worst", G, systems::blocks(L), lane_width);
-  over_blocks("pack drivers", map, solvers::PackDrivers<double>{map, instance.drivers, args.inputs});
-  over_blocks("pack guess", map, solvers::PackGuess<double>{map, guess, args.states});
+  solvers::over_blocks("pack", map, 1,
+                       solvers::Pack<double>{{map, {}, {}}, {}, instance.drivers, {guess, {}, {}}, args.inputs, args.states});
   instance.system->evaluate(systems::Linearization::dense, args);
   Exec().fence();
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <optional>
 #include <stdexcept>
 
@@ -98,7 +99,7 @@ std::vector<double> rows_of(const std::vector<double>& column_major, long batch,
 }
 
 /// The histories of all ranks' sequences, side by side in sequence order, on rank 0. Collective.
-History gather_history(const parallel::Comm& comm, const History& mine, long batch) {
+History gather_history(const parallel::Comm& comm, const History& mine, long batch, bool adaptive) {
   History all;
   all.iterations = comm.max(mine.iterations);
   all.batch = batch;
@@ -109,9 +110,27 @@ History gather_history(const parallel::Comm& comm, const History& mine, long bat
   all.update = together(mine.update, all.iterations);
   all.mad = together(mine.mad, all.iterations + 1);
   all.resets = together(mine.resets, all.iterations);
+  all.bounded = together(mine.bounded, all.iterations);
   std::vector<double> elapsed = mine.elapsed_s;
   elapsed.resize(static_cast<std::size_t>(all.iterations), elapsed.empty() ? 0.0 : elapsed.back());
   all.elapsed_s = comm.max(elapsed);
+  if (!adaptive) return all;
+  // Extremes over ranks; of medians the largest. A rank whose sequences are finished has nothing to say.
+  const auto rows = static_cast<std::size_t>(all.iterations);
+  const double infinity = std::numeric_limits<double>::infinity();
+  std::vector<double> low(rows, infinity), rest(3 * rows, -infinity);
+  for (std::size_t i = 0; i < mine.rejected.size(); ++i) {
+    low[i] = mine.sigma2[3 * i];
+    for (const std::size_t k : {1u, 2u}) rest[3 * i + k] = mine.sigma2[3 * i + k];
+    rest[3 * i] = mine.rejected[i];
+  }
+  for (double& x : low) x = -x;
+  low = comm.max(low);
+  rest = comm.max(rest);
+  for (std::size_t i = 0; i < rows; ++i) {
+    all.sigma2.insert(all.sigma2.end(), {-low[i], rest[3 * i + 1], rest[3 * i + 2]});
+    all.rejected.push_back(rest[3 * i]);
+  }
   return all;
 }
 
@@ -159,6 +178,8 @@ record::CaseResult identity_of(const deck::Case& c, const parallel::Comm& comm) 
   r.precision = deck::to_string(c.precision);
   r.seed = c.seed;
   if (c.solver.sigma2) r.sigma2 = *c.solver.sigma2;
+  r.sigma2_adaptive = c.solver.sigma2_adaptive;
+  r.step_bound = c.solver.step_bound;
   r.window = c.solver.window;
   r.scan = solvers::find_kind(c.solver.kind)->iterative ? c.solver.scan : "";
   r.ranks = comm.size();
@@ -314,12 +335,13 @@ void CaseRunner::run(const deck::Case& c, std::unique_ptr<Problem<Real>>& proble
   result.peak_memory_bytes = comm_.max(peak->bytes());
   const systems::Shape shape{c.state_dim, problem->instance.system->input_dim(), c.length};
   result.model_memory_bytes = solvers::model_memory(c, shape, comm_.size(), Exec().concurrency()).total();
-  double iterations_here = 0;
-  for (const long n : outcome.iterations) iterations_here += double(n);
-  if (!outcome.iterations.empty()) iterations_here /= double(outcome.iterations.size());
-  result.flops = comm_.sum(solver->flops(iterations_here));
-  result.bytes = comm_.sum(solver->bytes(iterations_here));
-  if (iterative && c.history) result.history = gather_history(comm_, recording.history, c.batch);
+  double work_here = 0;
+  for (const double n : outcome.work) work_here += n;
+  result.work = comm_.sum(work_here) / double(c.batch);
+  if (!outcome.work.empty()) work_here /= double(outcome.work.size());
+  result.flops = comm_.sum(solver->flops(work_here));
+  result.bytes = comm_.sum(solver->bytes(work_here));
+  if (iterative && c.history) result.history = gather_history(comm_, recording.history, c.batch, c.solver.sigma2_adaptive);
   if (c.states) result.states = gather_states(comm_, solver->states(), c.batch);
 
   // --- verdict

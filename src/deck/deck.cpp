@@ -27,9 +27,15 @@ void reject_unavailable(const Case& one, bool ranks_are_known) {
   const auto unless = [&](bool available, const std::string& key, const std::string& instead) {
     if (!available) fail(one.origin(key), "is not available in this version; " + instead);
   };
-  unless(!one.solver.sigma2_adaptive, "solver.sigma2", "\"adaptive\" must be replaced by a number, such as 1e6");
-  unless(one.solver.window == "full", "solver.window", "leave it out or write \"full\"");
-  unless(one.solver.step_bound == "none", "solver.step_bound", "leave it out or write \"none\"");
+  if (one.solver.window != "full" && one.solver.stop != Stop::residual)
+    fail(one.origin("solver.window"), "needs stop = \"residual\": only residuals tell which states are settled");
+  const bool bounded = one.solver.step_bound != "none";
+  if (bounded && one.solver.smoother)
+    fail(one.origin("solver.step_bound"), "does not go with the smoother: its increments are not made step by step");
+  if (one.solver.sigma2_adaptive && one.solver.smoother)
+    fail(one.origin("solver.sigma2"), "\"adaptive\" bounds increments, which does not go with the smoother; write a number");
+  if (bounded && one.solver.sigma2_adaptive)
+    fail(one.origin("solver.step_bound"), "does not go with sigma2 = \"adaptive\", which chooses its own; leave it out");
   if (ranks_are_known)
     unless(one.time_ranks == 1, "parallel.time_ranks", "ranks split the batch only: leave it out or write 1");
 }

@@ -253,7 +253,11 @@ bool check_arrays(hid_t group, const CaseResult& r, Report& report) {
     expect("history/mad", Kind::real, {n + 1, r.batch});
     expect("history/elapsed_s", Kind::real, {n});
     expect("history/resets", Kind::real, {n, r.batch});
-    if (link_exists(group, "history/sigma2")) expect("history/sigma2", Kind::real, {n, 3});
+    expect("history/bounded", Kind::real, {n, r.batch});
+    if (r.sigma2_adaptive) {
+      expect("history/sigma2", Kind::real, {n, 3});
+      expect("history/rejected", Kind::real, {n});
+    }
   }
   if (link_exists(group, "states")) {
     const std::vector<long> shape = {r.length, r.batch, r.state_dim};

@@ -21,6 +21,10 @@ struct History {
   std::vector<double> mad;        ///< [iterations+1, batch]
   std::vector<double> elapsed_s;  ///< [iterations], cumulative
   std::vector<double> resets;     ///< [iterations, batch], states the guard replaced
+  std::vector<double> bounded;    ///< [iterations, batch], states whose increment was at its bound
+  // where sigma2 is adaptive
+  std::vector<double> sigma2;     ///< [iterations, 3]: smallest, median and largest σ² over time
+  std::vector<double> rejected;   ///< [iterations], sequences whose step was rejected
 };
 
 /// Everything measured about one case. Attributes not measured keep NaN (times) or -1 (counts).
@@ -32,6 +36,8 @@ struct CaseResult {
   std::string precision;
   unsigned long long seed = 0;
   double sigma2 = not_a_number;  ///< NaN where there is none, or adaptive
+  bool sigma2_adaptive = false;
+  std::string step_bound = "none";
   std::string window = "full";
   std::string scan;  ///< the engine that ran, e.g. "chunked:16"
   long ranks = 1, batch_ranks = 1, time_ranks = 1, threads = 1;
@@ -40,6 +46,7 @@ struct CaseResult {
   std::string message;
   bool converged = false;
   long iterations = -1;  ///< the largest of the batch
+  double work = not_a_number;  ///< steps worked on in all iterations together, in multiples of T; mean of the batch
   double residual_max = not_a_number;
   double error_max = not_a_number;  ///< max |s - oracle|
   double error_mad = not_a_number;

@@ -33,6 +33,8 @@ void visit_attributes(Result& r, Visitor&& visit) {
   visit("precision", r.precision);
   visit("seed", r.seed);
   visit("sigma2", r.sigma2);
+  visit("sigma2_adaptive", r.sigma2_adaptive);
+  visit("step_bound", r.step_bound);
   visit("window", r.window);
   visit("scan", r.scan);
   visit("ranks", r.ranks);
@@ -43,6 +45,7 @@ void visit_attributes(Result& r, Visitor&& visit) {
   visit("message", r.message);
   visit("converged", r.converged);
   visit("iterations", r.iterations);
+  visit("work", r.work);
   visit("residual_max", r.residual_max);
   visit("error_max", r.error_max);
   visit("error_mad", r.error_mad);
@@ -75,6 +78,10 @@ void visit_arrays(Result& r, Visitor&& visit) {
   visit("history/mad", r.history.mad, Shape{rows + 1, columns});
   visit("history/elapsed_s", r.history.elapsed_s, Shape{rows});
   visit("history/resets", r.history.resets, Shape{rows, columns});
+  visit("history/bounded", r.history.bounded, Shape{rows, columns});
+  if (!r.sigma2_adaptive) return;
+  visit("history/sigma2", r.history.sigma2, Shape{rows, 3});
+  visit("history/rejected", r.history.rejected, Shape{rows});
 }
 
 /// Provenance attributes every results file has in /meta (others are free).

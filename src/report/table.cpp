@@ -48,7 +48,7 @@ std::vector<std::vector<const CaseResult*>> blocks_of(const std::vector<CaseResu
 std::vector<std::string> labels_of(const std::vector<const CaseResult*>& block) {
   std::vector<std::string> labels;
   for (const CaseResult* r : block)
-    labels.push_back(r->solver + (std::isfinite(r->sigma2) ? " σ²=" + parameter_text(r->sigma2) : ""));
+    labels.push_back(r->solver + (r->sigma2_adaptive ? " σ² adaptive" : std::isfinite(r->sigma2) ? " σ²=" + parameter_text(r->sigma2) : ""));
   const auto add_where_ambiguous = [&](auto&& text_of) {
     std::map<std::string, std::set<std::string>> texts;
     for (std::size_t i = 0; i < block.size(); ++i) texts[labels[i]].insert(text_of(*block[i]));

@@ -17,6 +17,15 @@ using systems::block_steps;
 using systems::blocks;
 
 constexpr double published_jitter = 1e-9;
+/// What sizes windows, on hosts and on GPUs.
+namespace tuning {
+constexpr long first_window = 64, smallest_window = 8;
+/// Panels of a window should stay in a core's own cache (hosts: 1 MiB a thread) or fill the device.
+inline double frame_bytes(int threads) { return exec_is_host ? 1048576.0 * std::max(1, threads) : 268435456.0; }
+/// Launching and joining the kernels of an iteration, in floating-point operations of the evaluation.
+inline double launch_flops(int threads) { return exec_is_host ? 4e4 * std::max(1, threads) : 1e8; }
+}  // namespace tuning
+
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 long jacobian_components(Linearization l, long dim) {
@@ -49,148 +58,344 @@ class SmootherScan : public IncrementScan<Real> {
 };
 
 template <class Real>
+class ClampedFilterScan : public IncrementScan<Real> {
+ public:
+  ClampedFilterScan(scan::Engine engine, const scan::LaneMap& map, const scan::KalmanDiagonal<Real>& filter,
+                    const scan::StepBound<Real>& bound)
+      : filter_(engine, map, filter, bound) {}
+  void run(const scan::Active& active) const override { filter_.run(active); }
+  double bytes() const override { return filter_.bytes(); }
+
+ private:
+  scan::ClampedFilter<Real> filter_;
+};
+
+template <class Real>
 std::unique_ptr<IncrementScan<Real>> make_scan(const SolverKind& kind, const deck::SolverConfig& config,
-                                               scan::Engine engine, const scan::LaneMap& map,
+                                               const Trust<Real>& trust, scan::Engine engine, const scan::LaneMap& map,
                                                const scan::Panel<Real>& jacobian, const scan::Panel<Real>& residual) {
   const int dim = static_cast<int>(residual.extent(2));
+  const scan::StepBound<Real>& bound = trust.bound();
   const auto plain = [&](auto element) -> std::unique_ptr<IncrementScan<Real>> {
     return std::make_unique<ElementScan<Real, decltype(element)>>(engine, map, element);
   };
-  const auto damped = [&](auto filter) -> std::unique_ptr<IncrementScan<Real>> {
-    if (config.smoother) return std::make_unique<SmootherScan<Real, decltype(filter)>>(engine, map, filter);
-    return plain(filter);
+  const auto affine = [&](const scan::AffineDiagonal<Real>& element) {
+    return trust.bounded() ? plain(scan::AffineDiagonalClamped<Real>{element, bound}) : plain(element);
   };
-  const bool trust_region = kind.damping == Damping::trust_region;
-  scan::TrustRegion<Real> region;
-  if (trust_region) region.value = static_cast<Real>(config.sigma2.value());
+  const bool damped = kind.damping == Damping::trust_region;
+  scan::TrustRegion<Real> region = trust.region();
   switch (kind.linearization) {
-    case Linearization::diagonal:
-      if (trust_region) return damped(scan::KalmanDiagonal<Real>{jacobian, residual, dim, region, {}});
-      return plain(scan::AffineDiagonal<Real>{jacobian, residual, dim});
-    case Linearization::dense:
+    case Linearization::diagonal: {
+      if (!damped) return affine({jacobian, residual, dim});
+      const scan::KalmanDiagonal<Real> filter{jacobian, residual, dim, region, {}};
+      if (config.smoother) return std::make_unique<SmootherScan<Real, scan::KalmanDiagonal<Real>>>(engine, map, filter);
+      if (trust.bounded()) return std::make_unique<ClampedFilterScan<Real>>(engine, map, filter, bound);
+      return plain(filter);
+    }
+    case Linearization::dense: {
+      if (!damped) return plain(scan::AffineDense<Real>{jacobian, residual, dim, bound});
       // The published dense filter solves with the innovation covariance + 1e-9 I (dynamax' psd_solve), its diagonal one
       // does not. Increments are zero at a solution either way; with it iterates agree with the published ones.
       region.value += static_cast<Real>(published_jitter);
-      if (trust_region) return damped(scan::KalmanDense<Real>{jacobian, residual, dim, region, {}});
-      return plain(scan::AffineDense<Real>{jacobian, residual, dim});
-    case Linearization::zero: return plain(scan::AffineDiagonal<Real>{{}, residual, dim, Real(0)});
-    case Linearization::identity:
-      return plain(scan::AffineDiagonal<Real>{{}, residual, dim, static_cast<Real>(1 - config.damping_factor)});
+      const scan::KalmanDense<Real> filter{jacobian, residual, dim, region, {}, bound};
+      if (config.smoother) return std::make_unique<SmootherScan<Real, scan::KalmanDense<Real>>>(engine, map, filter);
+      return plain(filter);
+    }
+    case Linearization::zero: return affine({{}, residual, dim, Real(0)});
+    case Linearization::identity: return affine({{}, residual, dim, static_cast<Real>(1 - config.damping_factor)});
   }
   throw std::logic_error("a linearization without a scan element");
 }
 
-/// The largest number of each lane over its blocks.
-template <class Real>
-struct LargestOfLane {
-  LaneNumbers<Real> numbers;
-  Vector<Real> lanes;
-
-  KOKKOS_INLINE_FUNCTION void operator()(long lane) const {
-    Real largest(0);
-    for (std::size_t block = 0; block < numbers.extent(1); ++block) {
-      const Real x = numbers(lane / lane_width, block, lane % lane_width);
-      if (x > largest) largest = x;
-    }
-    lanes(lane) = largest;
-  }
-};
-
-template <class Kernel>
-void over_blocks(const char* name, const scan::LaneMap& map, long items_each, const Kernel& kernel) {
-  Kokkos::parallel_for(name, Kokkos::RangePolicy<Exec>(0, map.groups * blocks(map.steps) * items_each), kernel);
-}
+long steps_in(const std::string& window) { return std::stol(window); }
 
 }  // namespace
+
+/// Time spent solving, not recording.
+template <class Real>
+struct Newton<Real>::Stopwatch {
+  using Clock = std::chrono::steady_clock;
+  double elapsed = 0;
+  Clock::time_point since = Clock::now();
+
+  void pause() {
+    Exec().fence();
+    elapsed += std::chrono::duration<double>(Clock::now() - since).count();
+  }
+  void go_on() { since = Clock::now(); }
+};
 
 /// What the loop knows of each sequence.
 template <class Real>
 struct Newton<Real>::Status {
   std::vector<long> iterations;
   std::vector<char> active, converged, healing;
-  std::vector<double> residual, update, resets;
+  std::vector<double> residual;
+  std::vector<double> settled;  ///< the largest residual that a window has left behind
+  std::vector<double> update, resets, bounded;
+  std::vector<double> work;     ///< steps worked on, in multiples of T
+  std::vector<double> done;     ///< share of steps that are settled
 
   explicit Status(long batch)
       : iterations(static_cast<std::size_t>(batch), 0), active(iterations.size(), 1), converged(iterations.size(), 0),
-        healing(iterations.size(), 0), residual(iterations.size(), nan), update(iterations.size(), nan),
-        resets(iterations.size(), 0) {}
+        healing(iterations.size(), 0), residual(iterations.size(), nan), settled(iterations.size(), 0.0),
+        update(iterations.size(), nan), resets(iterations.size(), 0),
+        bounded(iterations.size(), 0), work(iterations.size(), 0), done(iterations.size(), 0) {}
   bool any_active() const { return std::find(active.begin(), active.end(), 1) != active.end(); }
 };
 
 template <class Real>
 Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& instance, const Setup<Real>& setup)
-    : kind_(kind), instance_(instance), config_(setup.config) {
+    : kind_(kind), instance_(instance), config_(setup.config), global_batch_(setup.global_batch),
+      threads_(setup.threads), progress_(setup.progress), windowed_(config_.window != "full"),
+      windows_(window_model(global_batch_, threads_), instance.length(), instance.batch()),
+      trust_(TrustModel(kind, config_), instance.initial) {
   const long length = instance.length(), batch = instance.batch();
   const long dim = instance.system->state_dim();
-  max_iterations_ = config_.max_iterations > 0 ? config_.max_iterations : std::min(std::max(1L, length), 10000L);
-  choice_ = scan::choose(config_.scan, length, setup.global_batch, setup.threads,
-                         kind.linearization == Linearization::dense);
-  map_ = scan::LaneMap(length, batch, choice_.chunks);
-  choice_.chunks = map_.chunks;
+  // An undamped solver settles a step an iteration at least; a full-length solve that takes 10,000 is hopeless. Through
+  // windows iterations are small and many.
+  max_iterations_ = config_.max_iterations > 0 ? config_.max_iterations
+                    : windowed_                ? std::max(10000L, 4 * length)
+                                               : std::min(std::max(1L, length), 10000L);
+  if (windowed_ && config_.stop != deck::Stop::residual)
+    throw std::invalid_argument("a window needs stop = \"residual\": only residuals tell which states are settled");
 
-  guess_.initial = instance.initial;
+  Guess<Real>& guess = iterate_.guess;
+  guess.initial = instance.initial;
   if (config_.guess == "initial_state") {
-    guess_.kind = Guess<Real>::Kind::initial_state;
+    guess.kind = Guess<Real>::Kind::initial_state;
   } else if (config_.guess != "zero") {
-    guess_.kind = Guess<Real>::Kind::given;
-    guess_.given = setup.guess;
+    guess.kind = Guess<Real>::Kind::given;
+    guess.given = setup.guess;
     if (long(setup.guess.extent(0)) != length || long(setup.guess.extent(1)) != batch ||
         long(setup.guess.extent(2)) != dim)
       throw std::invalid_argument("guess = \"" + config_.guess + "\": there are no states of shape (" +
                                   std::to_string(length) + ", " + std::to_string(batch) + ", " + std::to_string(dim) +
                                   ") to start from");
   }
-
-  const long G = map_.groups, L = map_.steps, n = instance.system->input_dim();
-  states_ = make_view<scan::Panel<Real>>("states", G, L + 1, dim, lane_width);
-  inputs_ = make_view<scan::Panel<Real>>("inputs", G, L, n, lane_width);
-  residual_ = make_view<scan::Panel<Real>>("residual", G, L, dim, lane_width);
-  jacobian_ = make_view<scan::Panel<Real>>("jacobian", G, L, jacobian_components(kind.linearization, dim), lane_width);
-  worst_ = make_view<LaneNumbers<Real>>("worst", G, blocks(L), lane_width);
-  resets_ = make_view<LaneNumbers<int>>("resets", G, blocks(L), lane_width);
-  lane_numbers_ = make_view<Vector<Real>>("lane numbers", G * lane_width);
-  active_.sequences = make_view<Vector<int>>("active", batch);
   answer_ = make_view<Rows<Real>>("answer", length, batch, dim);
-  scan_ = make_scan<Real>(kind, config_, choice_.engine, map_, jacobian_, residual_);
+  iterate_.answer = answer_;
+  touched_ = iterate_.touched = make_view<Vector<long>>("touched", batch);
+  if (windowed_) reached_ = make_view<Vector<long>>("reached", batch);
+  lay_out();
+}
+
+template <class Real>
+WindowModel Newton<Real>::window_model(long global_batch, int threads) const {
+  WindowModel model;
+  model.full = !windowed_;
+  if (!windowed_) return model;
+  if (config_.window != "auto") {
+    model.start = model.smallest = model.largest = steps_in(config_.window);
+    return model;
+  }
+  // What a step of a frame takes, over all sequences, and what launching and joining an iteration's kernels costs.
+  const double D = double(instance_.system->state_dim()), n = double(instance_.system->input_dim());
+  const double J = double(jacobian_components(kind_.linearization, instance_.system->state_dim()));
+  const double step_bytes = sizeof(Real) * (2 * D + n + J) * double(global_batch);
+  const double step_flops = (instance_.system->flops(kind_.linearization) + scan_flops(true)) * double(global_batch);
+  model.smallest = tuning::smallest_window;
+  model.start = tuning::first_window;
+  model.largest = std::max(model.start, static_cast<long>(tuning::frame_bytes(threads) / step_bytes));
+  model.overhead = tuning::launch_flops(threads) / step_flops;
+  return model;
+}
+
+/// Panels and the scan for the slots there are now. Chunks are chosen by the width alone, so that dropping finished
+/// sequences changes no sum.
+template <class Real>
+void Newton<Real>::lay_out() {
+  const long width = windows_.width(), dim = instance_.system->state_dim(), n = instance_.system->input_dim();
+  choice_ = scan::choose(config_.scan, width, global_batch_, threads_, kind_.linearization == Linearization::dense);
+  const scan::LaneMap map(width, slots(), choice_.chunks);
+  choice_.chunks = map.chunks;
+  const long G = map.groups, L = map.steps;
+  if (long(worst_.extent(0)) < G || long(residual_.extent(1)) != L) {
+    states_ = make_view<scan::Panel<Real>>("states", G, L + 1, dim, lane_width);
+    inputs_ = make_view<scan::Panel<Real>>("inputs", G, L, n, lane_width);
+    residual_ = make_view<scan::Panel<Real>>("residual", G, L, dim, lane_width);
+    jacobian_ = make_view<scan::Panel<Real>>("jacobian", G, L, jacobian_components(kind_.linearization, dim), lane_width);
+    worst_ = make_view<LaneNumbers<Real>>("worst", G, blocks(L), lane_width);
+    resets_ = make_view<LaneNumbers<int>>("resets", G, blocks(L), lane_width);
+    lane_numbers_ = make_view<Vector<Real>>("lane numbers", G * lane_width);
+  }
+  const bool same = scan_ && map.length == frame_.map.length && map.batch == frame_.map.batch && map.chunks == frame_.map.chunks;
+  frame_.map = map;
+  if (!same) {
+    active_.sequences = make_view<Vector<int>>("active", slots());
+    moving_.sequences = make_view<Vector<int>>("moving", slots());
+    frame_.sequences = make_view<Vector<int>>("sequences", slots());
+    if (windowed_) {
+      frame_.begins = make_view<Vector<long>>("begins", slots());
+      slot_front_ = make_view<Vector<long>>("front", slots());
+      slot_settled_ = make_view<Vector<Real>>("settled", slots());
+      lengths_ = make_view<Vector<long>>("lengths", slots());
+    }
+    trust_.prepare(map);
+    scan_ = make_scan<Real>(kind_, config_, trust_, choice_.engine, map, jacobian_, residual_);
+  }
+  frame_.map.lengths = lengths_;
+  place_slots();
+}
+
+/// Tells the kernels where the slots' windows are.
+template <class Real>
+void Newton<Real>::place_slots() {
+  const auto sequences = Kokkos::create_mirror_view(frame_.sequences);
+  const auto begins = Kokkos::create_mirror_view(frame_.begins);
+  const auto lengths = Kokkos::create_mirror_view(lengths_);
+  for (long j = 0; j < slots(); ++j) {
+    const Windows::Slot& slot = windows_.slots()[static_cast<std::size_t>(j)];
+    sequences(j) = static_cast<int>(slot.sequence);
+    if (!windowed_) continue;
+    begins(j) = slot.begin;
+    lengths(j) = slot.length;
+  }
+  Kokkos::deep_copy(Exec(), frame_.sequences, sequences);
+  Kokkos::deep_copy(Exec(), frame_.begins, begins);
+  Kokkos::deep_copy(Exec(), lengths_, lengths);
+  Exec().fence();
+}
+
+template <class Real>
+void Newton<Real>::select(const std::vector<char>& slots, const scan::Active& active) {
+  const auto flags = Kokkos::create_mirror_view(active.sequences);
+  for (std::size_t j = 0; j < slots.size(); ++j) flags(j) = slots[j];
+  Kokkos::deep_copy(Exec(), active.sequences, flags);
+  Exec().fence();
+}
+
+template <class Real>
+void Newton<Real>::pack(const std::vector<char>& slots) {
+  select(slots, moving_);
+  over_blocks("pack", frame_.map, 1, Pack<Real>{frame_, moving_, instance_.drivers, iterate_, inputs_, states_});
+}
+
+template <class Real>
+void Newton<Real>::unpack(const std::vector<char>& slots) {
+  select(slots, moving_);
+  over_blocks("unpack", frame_.map, 1, Unpack<Real>{frame_, moving_, states_, answer_});
+  const auto touched = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), touched_);
+  for (std::size_t j = 0; j < slots.size(); ++j) {
+    const Windows::Slot& slot = windows_.slots()[j];
+    if (!slots[j]) continue;
+    long& kept = touched(slot.sequence);
+    kept = windows_.restarts(slot) ? slot.begin + front_[j] : std::max(kept, slot.begin + slot.length);
+  }
+  Kokkos::deep_copy(Exec(), touched_, touched);
+  Exec().fence();
 }
 
 template <class Real>
 void Newton<Real>::start() {
-  over_blocks("pack drivers", map_, 1, PackDrivers<Real>{map_, instance_.drivers, inputs_});
-  over_blocks("pack guess", map_, 1, PackGuess<Real>{map_, guess_, states_});
+  windows_.restart();
+  trust_.restart();
+  Kokkos::deep_copy(Exec(), touched_, 0L);
+  if (windowed_) Kokkos::deep_copy(Exec(), reached_, 0L);
+  lay_out();
+  pack(std::vector<char>(static_cast<std::size_t>(slots()), 1));
   Kokkos::deep_copy(Exec(), active_.sequences, 1);
 }
 
 template <class Real>
 void Newton<Real>::evaluate(Linearization linearization) {
-  instance_.system->evaluate(linearization, {map_, active_, states_, inputs_, residual_, jacobian_, worst_});
+  instance_.system->evaluate(linearization, {frame_.map, active_, states_, inputs_, residual_, jacobian_, worst_});
   const bool shaped = config_.damping_factor != 0 || config_.clip_jacobians;
   if (shaped && linearization == kind_.linearization && jacobian_.extent(2) > 0)
-    over_blocks("shape Jacobians", map_, 1,
-                ShapeJacobian<Real>{map_, jacobian_, static_cast<Real>(1 - config_.damping_factor), config_.clip_jacobians});
+    over_blocks("shape Jacobians", frame_.map, 1,
+                ShapeJacobian<Real>{frame_.map, jacobian_, static_cast<Real>(1 - config_.damping_factor), config_.clip_jacobians});
+}
+
+/// Fronts of all slots, to the host; the settled part gets zero residuals.
+template <class Real>
+void Newton<Real>::find_fronts() {
+  Kokkos::parallel_for("find fronts", Kokkos::RangePolicy<Exec>(0, slots()),
+                       FindFront<Real>{frame_, active_, residual_, worst_, static_cast<Real>(config_.tolerance), reached_,
+                                       slot_front_, slot_settled_});
+  const auto front = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), slot_front_);
+  const auto settled = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), slot_settled_);
+  front_.assign(front.data(), front.data() + front.size());
+  settled_.assign(settled.data(), settled.data() + settled.size());
+  over_blocks("settle", frame_.map, 1, Settle<Real>{frame_, slot_front_, residual_});
 }
 
 template <class Real>
 void Newton<Real>::update() {
-  over_blocks("update", map_, items_per_group,
-              Update<Real>{map_, active_, guess_, config_.guard, static_cast<Real>(overflow), states_, residual_, worst_,
-                           resets_});
+  over_blocks("update", frame_.map, items_per_group,
+              Update<Real>{frame_, active_, iterate_.guess, config_.guard, static_cast<Real>(overflow), states_, residual_,
+                           worst_, resets_});
+}
+
+/// Σ |s − oracle| of a sequence over steps [begin, end), which no window holds.
+template <class Real>
+double Newton<Real>::outside(const Recording<Real>& recording, long sequence, long begin, long end) {
+  double sum = 0;
+  if (recording.oracle.extent(0) == 0 || begin >= end) return sum;
+  Kokkos::parallel_reduce("compare outside", Kokkos::RangePolicy<Exec>(begin, end),
+                          CompareOutside<Real>{iterate_, recording.oracle, sequence, static_cast<int>(recording.measure.first),
+                                               static_cast<int>(recording.measure.count)},
+                          sum);
+  return sum;
+}
+
+/// Slides, resizes and drops windows where that is worth it.
+template <class Real>
+void Newton<Real>::move_windows(Status& status, Recording<Real>* recording, Stopwatch& watch) {
+  const Windows::Change change = windows_.plan();
+  if (!change.any()) return;
+  // With a reframe all states leave the panels, those of finished sequences for good.
+  const std::vector<Windows::Slot> before = windows_.slots();
+  std::vector<char> leaving = change.moving;
+  if (change.reframe) leaving.assign(before.size(), 1);
+  unpack(leaving);
+  if (windowed_)
+    for (std::size_t j = 0; j < before.size(); ++j)
+      if (leaving[j]) {
+        const auto b = static_cast<std::size_t>(before[j].sequence);
+        status.settled[b] = std::max(status.settled[b], settled_[j]);
+      }
+  windows_.apply(change);
+  if (recording && windowed_) {
+    watch.pause();
+    const auto change_of = [&](const Windows::Slot& slot, double sign) {
+      outside_[static_cast<std::size_t>(slot.sequence)] +=
+          sign * outside(*recording, slot.sequence, slot.begin, slot.begin + slot.length);
+    };
+    for (std::size_t j = 0; j < before.size(); ++j)
+      if (leaving[j]) change_of(before[j], 1);
+    for (std::size_t j = 0; j < windows_.slots().size(); ++j)
+      if (change.moving[j]) change_of(windows_.slots()[j], -1);
+    watch.go_on();
+  }
+  if (change.reframe) {
+    lay_out();
+    Kokkos::deep_copy(Exec(), active_.sequences, 1);
+  } else {
+    place_slots();
+  }
+  pack(change.moving);
+  if (progress_ && windowed_) {
+    double settled = 0;
+    for (const double x : status.done) settled += x;
+    progress_(settled / double(status.done.size()));
+  }
 }
 
 template <class Real>
 void Newton<Real>::finish() {
-  over_blocks("unpack", map_, 1, Unpack<Real>{map_, states_, answer_});
+  unpack(std::vector<char>(static_cast<std::size_t>(slots()), 1));
   Exec().fence();
 }
 
 template <class Real>
 std::vector<double> Newton<Real>::largest(const LaneNumbers<Real>& numbers) {
-  Kokkos::parallel_for("largest of lanes", Kokkos::RangePolicy<Exec>(0, map_.lanes()),
+  const scan::LaneMap& map = frame_.map;
+  Kokkos::parallel_for("largest of lanes", Kokkos::RangePolicy<Exec>(0, map.lanes()),
                        LargestOfLane<Real>{numbers, lane_numbers_});
   const auto host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), lane_numbers_);
-  std::vector<double> out(static_cast<std::size_t>(map_.batch), 0.0);
-  for (long lane = 0; lane < map_.lanes(); ++lane) {
-    double& kept = out[static_cast<std::size_t>(map_.sequence_of(lane))];
+  std::vector<double> out(static_cast<std::size_t>(map.batch), 0.0);
+  for (long lane = 0; lane < map.lanes(); ++lane) {
+    double& kept = out[static_cast<std::size_t>(map.sequence_of(lane))];
     kept = std::max(kept, static_cast<double>(host(lane)));
   }
   return out;
@@ -199,40 +404,43 @@ std::vector<double> Newton<Real>::largest(const LaneNumbers<Real>& numbers) {
 template <class Real>
 void Newton<Real>::record_mad(const Status& status, long iteration, Recording<Real>& recording) {
   if (recording.oracle.extent(0) == 0) return;
-  const auto sums = make_view<LaneNumbers<double>>("errors", map_.groups, blocks(map_.steps), lane_width);
-  over_blocks("compare", map_, 1,
-              Compare<Real>{map_, states_, recording.oracle, static_cast<int>(recording.measure.first),
+  const scan::LaneMap& map = frame_.map;
+  const auto sums = make_view<LaneNumbers<double>>("errors", map.groups, blocks(map.steps), lane_width);
+  over_blocks("compare", map, 1,
+              Compare<Real>{frame_, states_, recording.oracle, static_cast<int>(recording.measure.first),
                             static_cast<int>(recording.measure.count), sums});
   const auto host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), sums);
-  std::vector<double> mad(status.active.size(), 0.0);
-  for (long lane = 0; lane < map_.lanes(); ++lane)
-    for (long block = 0; block < blocks(map_.steps); ++block)
-      mad[static_cast<std::size_t>(map_.sequence_of(lane))] += host(lane / lane_width, block, lane % lane_width);
+  std::vector<double> mad = outside_;
+  for (long lane = 0; lane < map.lanes(); ++lane)
+    for (long block = 0; block < blocks(map.steps); ++block)
+      mad[static_cast<std::size_t>(sequence(map.sequence_of(lane)))] += host(lane / lane_width, block, lane % lane_width);
   for (std::size_t b = 0; b < mad.size(); ++b)
     recording.history.mad.push_back(status.iterations[b] == iteration ? mad[b] / recording.measure.divisor : nan);
 }
 
 template <class Real>
 Outcome Newton<Real>::solve(Recording<Real>* recording) {
-  using Clock = std::chrono::steady_clock;
-  const long batch = map_.batch;
+  const long batch = instance_.batch(), length = instance_.length();
   Status status(batch);
   start();
   // Numbers of sequence b go into a history only while it iterates, its last state included: status.iterations[b] counts
   // its steps, so it equals the loop's count exactly then.
   record::History* const history = recording ? &recording->history : nullptr;
-  if (history) *history = record::History{};
-  double elapsed = 0;
-  auto since = Clock::now();
+  if (history) {
+    *history = record::History{};
+    outside_.assign(static_cast<std::size_t>(batch), 0.0);
+    for (const Windows::Slot& slot : windows_.slots())
+      outside_[static_cast<std::size_t>(slot.sequence)] = outside(*recording, slot.sequence, slot.length, length);
+  }
+  Stopwatch watch;
   const auto pause = [&] {
-    if (!history) return;
-    Exec().fence();
-    elapsed += std::chrono::duration<double>(Clock::now() - since).count();
+    if (history) watch.pause();
   };
   const auto go_on = [&] {
-    if (history) since = Clock::now();
+    if (history) watch.go_on();
   };
 
+  std::vector<double> residual;  // the largest of each slot
   const bool by_residual = config_.stop == deck::Stop::residual;
   for (long iteration = 0;; ++iteration) {
     const bool last = iteration == max_iterations_ || !status.any_active();
@@ -241,15 +449,18 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
     if (status.any_active() || history) {
       if (history && !status.any_active()) Kokkos::deep_copy(Exec(), active_.sequences, 1);
       evaluate(last ? Linearization::zero : kind_.linearization);
-      const std::vector<double> residual = largest(worst_);
-      for (std::size_t b = 0; b < residual.size(); ++b)
-        if (status.iterations[b] == iteration) status.residual[b] = residual[b];
-      if (by_residual)
-        for (std::size_t b = 0; b < residual.size(); ++b)
-          if (status.active[b] && residual[b] <= config_.tolerance) {
-            status.active[b] = 0;
-            status.converged[b] = 1;
-          }
+      residual = largest(worst_);
+      if (windowed_) find_fronts();
+      for (long j = 0; j < slots(); ++j) {
+        const auto b = static_cast<std::size_t>(sequence(j)), slot = static_cast<std::size_t>(j);
+        if (status.iterations[b] == iteration) status.residual[b] = std::max(status.settled[b], residual[slot]);
+        if (!by_residual || !status.active[b]) continue;
+        const Windows::Slot& window = windows_.slots()[slot];
+        if (residual[slot] <= config_.tolerance && window.begin + window.length == length) {
+          status.active[b] = 0;
+          status.converged[b] = 1;
+        }
+      }
     }
     if (history) {
       pause();
@@ -260,38 +471,62 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
     }
     if (last || !status.any_active()) break;
 
-    const auto flags = Kokkos::create_mirror_view(active_.sequences);
-    for (long b = 0; b < batch; ++b) flags(b) = status.active[static_cast<std::size_t>(b)];
-    Kokkos::deep_copy(Exec(), active_.sequences, flags);
+    std::vector<char> flags(static_cast<std::size_t>(slots()));
+    for (long j = 0; j < slots(); ++j) flags[static_cast<std::size_t>(j)] = status.active[static_cast<std::size_t>(sequence(j))];
+    select(flags, active_);
+    trust_.observe(frame_, active_, states_, residual_, jacobian_, worst_, residual);
     scan_->run(active_);
+    std::vector<double> at_bound;
+    if (history) {
+      pause();
+      at_bound = trust_.bounded_states(frame_, residual_);
+      if (config_.sigma2_adaptive) {
+        const std::vector<double> regions = trust_.regions(frame_, active_);
+        history->sigma2.insert(history->sigma2.end(), regions.begin(), regions.end());
+        history->rejected.push_back(0);  // steps are bounded, never taken back
+      }
+      go_on();
+    }
     update();
     const std::vector<double> moved = largest(worst_);
     const auto resets = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), resets_);
     std::fill(status.resets.begin(), status.resets.end(), 0.0);
-    for (long lane = 0; lane < map_.lanes(); ++lane)
-      for (long block = 0; block < blocks(map_.steps); ++block)
-        if (status.active[static_cast<std::size_t>(map_.sequence_of(lane))])
-          status.resets[static_cast<std::size_t>(map_.sequence_of(lane))] +=
-              resets(lane / lane_width, block, lane % lane_width);
-    for (std::size_t b = 0; b < moved.size(); ++b) {
-      if (history) {
-        history->update.push_back(status.active[b] ? moved[b] : nan);
-        history->resets.push_back(status.active[b] ? status.resets[b] : nan);
-      }
+    const scan::LaneMap& map = frame_.map;
+    for (long lane = 0; lane < map.lanes(); ++lane) {
+      const auto b = static_cast<std::size_t>(sequence(map.sequence_of(lane)));
       if (!status.active[b]) continue;
-      status.iterations[b] = iteration + 1;
-      status.update[b] = moved[b];
-      status.healing[b] = status.resets[b] > 0;
-      if (config_.stop == deck::Stop::update && moved[b] <= config_.tolerance) {
-        status.active[b] = 0;
-        status.converged[b] = 1;
+      for (long block = 0; block < blocks(map.steps); ++block)
+        status.resets[b] += resets(lane / lane_width, block, lane % lane_width);
+    }
+    const std::vector<char> was_active = status.active;
+    for (long j = 0; j < slots(); ++j) {
+      const auto b = static_cast<std::size_t>(sequence(j)), slot = static_cast<std::size_t>(j);
+      const long front = windowed_ ? front_[slot] : 0;
+      if (status.active[b]) {
+        const Windows::Slot& window = windows_.slots()[slot];
+        status.iterations[b] = iteration + 1;
+        status.update[b] = moved[slot];
+        status.healing[b] = status.resets[b] > 0;
+        status.work[b] += double(window.length) / double(length);
+        status.done[b] = double(window.begin + front) / double(length);
+        if (config_.stop == deck::Stop::update && moved[slot] <= config_.tolerance) {
+          status.active[b] = 0;
+          status.converged[b] = 1;
+        }
       }
+      if (history && !at_bound.empty() && was_active[b]) status.bounded[b] = at_bound[slot];
+      windows_.observe(slot, front, !status.active[b]);
     }
-    if (history) {
-      pause();
-      history->elapsed_s.push_back(elapsed);
-      go_on();
-    }
+    if (history)
+      for (std::size_t b = 0; b < was_active.size(); ++b) {
+        history->update.push_back(was_active[b] ? status.update[b] : nan);
+        history->resets.push_back(was_active[b] ? status.resets[b] : nan);
+        history->bounded.push_back(was_active[b] ? status.bounded[b] : nan);
+      }
+    move_windows(status, recording, watch);
+    pause();
+    if (history) history->elapsed_s.push_back(watch.elapsed);
+    go_on();
   }
   finish();
 
@@ -302,11 +537,12 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
   if (config_.stop == deck::Stop::iterations)
     for (std::size_t b = 0; b < status.residual.size(); ++b)
       status.converged[b] = status.residual[b] <= config_.tolerance;
-  return {status.iterations, status.residual, status.converged, status.healing};
+  return {status.iterations, status.residual, status.converged, status.healing, status.work};
 }
 
+/// Of the scan, for one step of one sequence.
 template <class Real>
-double Newton<Real>::flops(double iterations) const {
+double Newton<Real>::scan_flops(bool summarised) const {
   const double D = double(instance_.system->state_dim());
   const bool damped = kind_.damping == Damping::trust_region;
   const double advance = kind_.linearization == Linearization::diagonal ? (damped ? 10 * D : 2 * D)
@@ -315,19 +551,25 @@ double Newton<Real>::flops(double iterations) const {
   const double append = kind_.linearization == Linearization::diagonal ? (damped ? 16 * D : 3 * D)
                         : damped ? 8 * D * D * D + 2.0 / 3 * D * D * D + 2 * D * D * (2 * D + 1)
                                  : 2 * D * D * D + 2 * D * D;
-  const double twice = choice_.engine == scan::Engine::serial || map_.chunks == 1 ? 0 : 1;
-  return iterations * double(map_.length) * double(map_.batch) *
-         (instance_.system->flops(kind_.linearization) + advance + twice * append + 2 * D);
+  return advance + (summarised ? append : 0);
 }
 
 template <class Real>
-double Newton<Real>::bytes(double iterations) const {
+double Newton<Real>::flops(double passes) const {
+  const double D = double(instance_.system->state_dim());
+  const bool summarised = choice_.engine != scan::Engine::serial && choice_.chunks > 1;
+  return passes * double(instance_.length()) * double(instance_.batch()) *
+         (instance_.system->flops(kind_.linearization) + scan_flops(summarised) + 2 * D);
+}
+
+template <class Real>
+double Newton<Real>::bytes(double passes) const {
   const double D = double(instance_.system->state_dim()), n = double(instance_.system->input_dim());
   const double J = double(jacobian_components(kind_.linearization, instance_.system->state_dim()));
-  const double passes = choice_.engine == scan::Engine::serial || map_.chunks == 1 ? 1 : 2;
+  const double scans = choice_.engine == scan::Engine::serial || choice_.chunks == 1 ? 1 : 2;
   // evaluate: read s, u, write r, J; scan: read r, J (twice where chunked), write δ; update: read δ, s, write s
-  const double each = (D + n + D + J) + passes * (D + J) + D + 3 * D;
-  return sizeof(Real) * double(map_.length) * double(map_.batch) * (iterations * each + 3 * D + 2 * n);
+  const double each = (D + n + D + J) + scans * (D + J) + D + 3 * D;
+  return sizeof(Real) * double(instance_.length()) * double(instance_.batch()) * (passes * each + 3 * D + 2 * n);
 }
 
 template class Newton<float>;

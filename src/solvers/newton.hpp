@@ -7,9 +7,13 @@
 /// Source: Lim et al. arXiv 2309.12252 (DEER), Gonzalez et al. arXiv 2407.19115 (quasi-DEER, ELK).
 #pragma once
 
+#include <functional>
+
 #include "solvers/kinds.hpp"
 #include "solvers/panel_kernels.hpp"
 #include "solvers/solver.hpp"
+#include "solvers/trust.hpp"
+#include "solvers/windows.hpp"
 
 namespace elkhorn::solvers {
 
@@ -33,32 +37,58 @@ class Newton : public Solver<Real> {
   Outcome solve(Recording<Real>* recording) override;
   const Rows<Real>& states() const override { return answer_; }
   std::string scan() const override { return choice_.text(); }
-  double flops(double iterations) const override;
-  double bytes(double iterations) const override;
+  double flops(double passes) const override;
+  double bytes(double passes) const override;
 
  private:
   struct Status;  ///< of the sequences during a solve
+  struct Stopwatch;
+
+  WindowModel window_model(long global_batch, int threads) const;
+  long slots() const { return static_cast<long>(windows_.slots().size()); }
+  long sequence(long slot) const { return windows_.slots()[static_cast<std::size_t>(slot)].sequence; }
 
   void start();
+  void lay_out();
+  void place_slots();
+  void select(const std::vector<char>& slots, const scan::Active& active);
+  void pack(const std::vector<char>& slots);
+  void unpack(const std::vector<char>& slots);
   void evaluate(systems::Linearization linearization);
+  void find_fronts();
   void update();
+  void move_windows(Status& status, Recording<Real>* recording, Stopwatch& watch);
   void finish();
+  double outside(const Recording<Real>& recording, long sequence, long begin, long end);
   void record_mad(const Status& status, long iteration, Recording<Real>& recording);
   std::vector<double> largest(const LaneNumbers<Real>& numbers);
+  double scan_flops(bool summarised) const;
 
   SolverKind kind_;
   systems::Instance<Real> instance_;
   deck::SolverConfig config_;
+  long global_batch_;
+  int threads_;
+  std::function<void(double)> progress_;
+  bool windowed_;
   long max_iterations_;
+  Windows windows_;
   scan::Choice choice_;
-  scan::LaneMap map_;
-  Guess<Real> guess_;
+  Frame frame_;
+  Iterate<Real> iterate_;
+  Vector<long> touched_;            ///< of iterate_
+  Vector<long> reached_;            ///< steps of each sequence whose residual passed at the last evaluation
+  std::vector<double> outside_;     ///< Σ |s − oracle| of each sequence outside of its window, while recording
+  std::vector<long> front_;         ///< settled steps of each slot's window
+  std::vector<double> settled_;     ///< the largest residual among them
 
   scan::Panel<Real> states_, inputs_, residual_, jacobian_;
   LaneNumbers<Real> worst_;
   LaneNumbers<int> resets_;
-  Vector<Real> lane_numbers_;
-  scan::Active active_;
+  Vector<Real> lane_numbers_, slot_settled_;
+  Vector<long> slot_front_, lengths_;
+  scan::Active active_, moving_;    ///< slots
+  Trust<Real> trust_;
   std::unique_ptr<IncrementScan<Real>> scan_;
   Rows<Real> answer_;
 };

@@ -1,96 +1,10 @@
-/// What an iteration does to panels besides evaluating and scanning: filling, updating, guarding, comparing.
+/// What an iteration does to panels besides evaluating and scanning: shaping Jacobians, updating, guarding.
 #pragma once
 
 #include "deck/case.hpp"
-#include "systems/system.hpp"
+#include "solvers/frame.hpp"
 
 namespace elkhorn::solvers {
-
-template <class Real>
-using LaneNumbers = Kokkos::View<Real***, Kokkos::LayoutRight, Memory>;  ///< (group, block, lane)
-
-/// Where iterates start, and where the guard resets states to: zero, s_0 at all times, or given states.
-template <class Real>
-struct Guess {
-  enum class Kind { zero, initial_state, given };
-  Kind kind = Kind::zero;
-  Matrix<Real> initial;  ///< (B, D): s_0
-  Rows<Real> given;      ///< (T, B, D)
-
-  /// Component i of the guess of s_t, t = 0..T (s_0 is known).
-  KOKKOS_INLINE_FUNCTION Real at(long t, long sequence, int i) const {
-    if (t == 0 || kind == Kind::initial_state) return initial(sequence, i);
-    return kind == Kind::given ? given(t - 1, sequence, i) : Real(0);
-  }
-};
-
-/// A block of steps of a group as work item `index` of groups × blocks.
-struct BlockItem {
-  long group, block, begin, end;
-  KOKKOS_INLINE_FUNCTION BlockItem(long index, const scan::LaneMap& map)
-      : group(index / count(map)), block(index % count(map)), begin(block * systems::block_steps),
-        end(begin + systems::block_steps < map.steps ? begin + systems::block_steps : map.steps) {}
-  KOKKOS_INLINE_FUNCTION static long count(const scan::LaneMap& map) {
-    return (map.steps + systems::block_steps - 1) / systems::block_steps;
-  }
-};
-
-/// Drivers (T, B, n) into lanes; padding gets zeros.
-template <class Real>
-struct PackDrivers {
-  scan::LaneMap map;
-  Rows<Real> drivers;
-  scan::Panel<Real> inputs;
-
-  KOKKOS_INLINE_FUNCTION void operator()(long index) const {
-    const BlockItem item(index, map);
-    for (int w = 0; w < lane_width; ++w) {
-      const long lane = item.group * lane_width + w;
-      const long steps = map.steps_of(lane), t0 = map.chunk_of(lane) * map.steps, b = map.sequence_of(lane);
-      for (long k = item.begin; k < item.end; ++k)
-        for (int i = 0; i < static_cast<int>(inputs.extent(2)); ++i)
-          inputs(item.group, k, i, w) = k < steps ? drivers(t0 + k, b, i) : Real(0);
-    }
-  }
-};
-
-/// The guess into lanes, with each chunk's state before its first step.
-template <class Real>
-struct PackGuess {
-  scan::LaneMap map;
-  Guess<Real> guess;
-  scan::Panel<Real> states;
-
-  KOKKOS_INLINE_FUNCTION void operator()(long index) const {
-    const BlockItem item(index, map);
-    for (int w = 0; w < lane_width; ++w) {
-      const long lane = item.group * lane_width + w;
-      const long steps = map.steps_of(lane), t0 = map.chunk_of(lane) * map.steps, b = map.sequence_of(lane);
-      for (long row = item.begin == 0 ? 0 : item.begin + 1; row <= item.end; ++row)
-        for (int i = 0; i < static_cast<int>(states.extent(2)); ++i)
-          states(item.group, row, i, w) = row <= steps && steps > 0 ? guess.at(t0 + row, b, i) : Real(0);
-    }
-  }
-};
-
-/// States out of lanes into (T, B, D).
-template <class Real>
-struct Unpack {
-  scan::LaneMap map;
-  scan::Panel<Real> states;
-  Rows<Real> rows;
-
-  KOKKOS_INLINE_FUNCTION void operator()(long index) const {
-    const BlockItem item(index, map);
-    for (int w = 0; w < lane_width; ++w) {
-      const long lane = item.group * lane_width + w;
-      const long steps = map.steps_of(lane), t0 = map.chunk_of(lane) * map.steps, b = map.sequence_of(lane);
-      for (long k = item.begin; k < item.end && k < steps; ++k)
-        for (int i = 0; i < static_cast<int>(states.extent(2)); ++i)
-          rows(t0 + k, b, i) = states(item.group, k + 1, i, w);
-    }
-  }
-};
 
 /// A ← scale · A, its entries clipped to [−1, 1] before where asked: the scaled and clipped variants of every solver.
 template <class Real>
@@ -117,8 +31,8 @@ template <class Real>
 struct Update {
   using P = LanePack<Real>;
 
-  scan::LaneMap map;
-  scan::Active active;
+  Frame frame;
+  scan::Active active;  ///< slots
   Guess<Real> guess;
   deck::Guard guard;
   Real bound;  ///< states beyond it in magnitude have overflowed
@@ -129,6 +43,7 @@ struct Update {
 
   KOKKOS_INLINE_FUNCTION void operator()(long index) const {
     const int first = static_cast<int>(index % items_per_group);
+    const scan::LaneMap& map = frame.map;
     const BlockItem item(index / items_per_group, map);
     if (!active.group(map, item.group)) return;
     constexpr int width = width_of<P>;
@@ -180,13 +95,13 @@ struct Update {
 
   /// One step of one lane, with all checks.
   KOKKOS_INLINE_FUNCTION void lane_step(const BlockItem& item, long k, int w) const {
-    const long lane = item.group * lane_width + w, b = map.sequence_of(lane);
-    if (k >= map.steps_of(lane)) {
+    const long lane = item.group * lane_width + w;
+    if (k >= frame.map.steps_of(lane)) {
       for (int i = 0; i < static_cast<int>(states.extent(2)); ++i) states(item.group, k + 1, i, w) = Real(0);
       return;
     }
-    if (!active.sequence(b)) return;
-    const long t = map.chunk_of(lane) * map.steps + k + 1;
+    if (!active.sequence(frame.map.sequence_of(lane))) return;
+    const long t = frame.time_of(lane) + k + 1, b = frame.sequence_of(lane);
     Real& kept = worst(item.group, item.block, w);
     for (int i = 0; i < static_cast<int>(states.extent(2)); ++i) {
       Real& s = states(item.group, k + 1, i, w);
@@ -206,35 +121,12 @@ struct Update {
   }
 
   KOKKOS_INLINE_FUNCTION void pass_on(long group, int w) const {
+    const scan::LaneMap& map = frame.map;
     const long lane = group * lane_width + w;
     if (map.chunk_of(lane) + 1 >= map.chunks || !active.sequence(map.sequence_of(lane))) return;
     const long next = lane + map.batch;
     for (int i = 0; i < static_cast<int>(states.extent(2)); ++i)
       states(next / lane_width, 0, i, next % lane_width) = states(group, map.steps, i, w);
-  }
-};
-
-/// Σ |s − oracle| over a block and the measured coordinates, and max |s − oracle| over all, one number a lane.
-template <class Real>
-struct Compare {
-  scan::LaneMap map;
-  scan::Panel<Real> states;
-  Rows<Real> oracle;
-  int first, count;
-  LaneNumbers<double> sum;
-
-  KOKKOS_INLINE_FUNCTION void operator()(long index) const {
-    const BlockItem item(index, map);
-    for (int w = 0; w < lane_width; ++w) {
-      const long lane = item.group * lane_width + w;
-      const long steps = map.steps_of(lane), t0 = map.chunk_of(lane) * map.steps, b = map.sequence_of(lane);
-      double total = 0;
-      for (long k = item.begin; k < item.end && k < steps; ++k)
-        for (int i = first; i < first + count; ++i)
-          total += absolute(static_cast<double>(states(item.group, k + 1, i, w)) -
-                            static_cast<double>(oracle(t0 + k, b, i)));
-      sum(item.group, item.block, w) = total;
-    }
   }
 };
 

@@ -17,7 +17,7 @@ class Sequential : public Solver<Real> {
     Exec().fence();
     const std::size_t batch = static_cast<std::size_t>(instance_.batch());
     return {std::vector<long>(batch, 1), std::vector<double>(batch, 0.0), std::vector<char>(batch, 1),
-            std::vector<char>(batch, 0)};
+            std::vector<char>(batch, 0), std::vector<double>(batch, 1.0)};
   }
   const Rows<Real>& states() const override { return answer_; }
   std::string scan() const override { return ""; }

@@ -1,6 +1,7 @@
 /// Solving an instance: one interface for the sequential oracle and the parallel-in-time solvers.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -17,6 +18,7 @@ struct Outcome {
   std::vector<double> residual;  ///< max_t |s_t − f_t(s_{t−1})| of the answer; NaN where it was not evaluated
   std::vector<char> converged;   ///< by the chosen stop rule
   std::vector<char> healing;     ///< the guard still replaced states in the last iteration
+  std::vector<double> work;      ///< steps worked on, all iterations together, in multiples of T
 };
 
 /// Asks a solve to be watched: per-iteration histories against an oracle, outside of any timing.
@@ -46,9 +48,9 @@ class Solver {
 
   virtual const Rows<Real>& states() const = 0;  ///< (T, B, D): s_1..s_T of the last solve
   virtual std::string scan() const = 0;          ///< engine as recorded, "" for the sequential solver
-  /// Modelled floating-point operations and bytes moved by a solve of `iterations` iterations on this rank.
-  virtual double flops(double iterations) const = 0;
-  virtual double bytes(double iterations) const = 0;
+  /// Modelled floating-point operations and bytes moved by a solve on this rank that works `passes` times on every step.
+  virtual double flops(double passes) const = 0;
+  virtual double bytes(double passes) const = 0;
 };
 
 /// What a solver needs to know beyond its instance.
@@ -58,6 +60,7 @@ struct Setup {
   long global_batch = 1;  ///< B over all ranks: engines are chosen by it, so that answers do not depend on ranks
   int threads = 1;        ///< threads of this rank
   Rows<Real> guess;       ///< (T, B, D) where config.guess is "previous" or a file; empty otherwise
+  std::function<void(double)> progress;  ///< told the share of settled steps whenever windows move; may be empty
 };
 
 template <class Real>

@@ -130,10 +130,10 @@ const BadDeck bad_decks[] = {
   {"quick_solver_list", "[[quick.solver]]\ntolerance = 1\n", 1, "quick.solver", "single brackets"},
   {"quick_is_a_value", "quick = true\n", 1, "quick", "[quick.problem]"},
   {"filter_not_a_regex", "filter = \"(\"\n[system]\nkind = \"gru\"\n", 1, "filter", "not a valid regular expression"},
-  // accepted by the format, not yet by the program
-  {"adaptive", "[system]\nkind = \"gru\"\n[problem]\nlength = 10\n[[solver]]\nkind = \"elk\"\nsigma2 = [1e6, \"adaptive\"]\n", 7, "solver.sigma2", "is not available in this version"},
-  {"window", "[system]\nkind = \"gru\"\n[problem]\nlength = 10\n[[solver]]\nkind = \"deer\"\nwindow = 5\n", 7, "solver.window", "is not available in this version"},
-  {"step_bound", "[system]\nkind = \"gru\"\n[problem]\nlength = 10\n[[solver]]\nkind = \"deer\"\nstep_bound = { absolute = 3.0 }\n", 7, "solver.step_bound", "is not available in this version"},
+  {"window_with_update", "[system]\nkind = \"gru\"\n[problem]\nlength = 10\n[[solver]]\nkind = \"deer\"\nwindow = 5\nstop = \"update\"\n", 7, "solver.window", "needs stop = \"residual\""},
+  {"step_bound_with_smoother", "[system]\nkind = \"gru\"\n[problem]\nlength = 10\n[[solver]]\nkind = \"elk\"\nsigma2 = 1.0\nstep_bound = { absolute = 3.0 }\ndamping = \"smoother\"\n", 8, "solver.step_bound", "the smoother"},
+  {"adaptive_with_smoother", "[system]\nkind = \"gru\"\n[problem]\nlength = 10\n[[solver]]\nkind = \"elk\"\nsigma2 = \"adaptive\"\ndamping = \"smoother\"\n", 7, "solver.sigma2", "the smoother"},
+  {"adaptive_with_bound", "[system]\nkind = \"gru\"\n[problem]\nlength = 10\n[[solver]]\nkind = \"elk\"\nsigma2 = \"adaptive\"\nstep_bound = 1.0\n", 8, "solver.step_bound", "chooses its own"},
 };
 // clang-format on
 
@@ -218,7 +218,7 @@ TEST(BadSettings, NameTheOptionAndTheKey) {
       {"solver.=1", "--set: ", "not of the form section.key=value"},
       {"system.weights=none.h5:/w", "--set: system.weights: ", "does not exist"},
       {"measure.repetitions.min=1000", "--set: measure.repetitions.min: ", "greater than max = 100"},
-      {"solver.sigma2=adaptive", "--set: solver.sigma2: ", "is not available in this version"},
+      {"solver.sigma2=adaptiv", "--set: solver.sigma2: ", "or \"adaptive\""},
       {"system.kind=ar_gru", "", ""},
       {"system.kind=[ar_gru, gruu]", "--set: system.kind: ", "did you mean \"gru\"?"},
   };

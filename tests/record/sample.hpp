@@ -71,6 +71,7 @@ inline void add_history(CaseResult& r, const std::vector<long>& iterations, doub
       if (i < h.iterations) {
         h.update.push_back(i < iterations[b] ? residual[b] * 1.5 : record::not_a_number);
         h.resets.push_back(0);
+        h.bounded.push_back(0);
       }
     }
     if (i < h.iterations) h.elapsed_s.push_back(step_s * static_cast<double>(i + 1));

@@ -1,0 +1,261 @@
+/// Frames: which steps of which sequences the panels hold, and how numbers get into them and out.
+///
+/// A frame has slots; a slot holds a window of consecutive steps of one sequence, laid out over the lanes as LaneMap says.
+/// A full-length solve is the frame whose slots are all sequences with all their steps. Windows slide by taking a slot's
+/// states out into the (T, B, D) answer and packing its next steps.
+#pragma once
+
+#include "systems/system.hpp"
+
+namespace elkhorn::solvers {
+
+/// Numbers of blocks of steps (systems::block_steps): (group, block, lane)
+template <class Real>
+using LaneNumbers = Kokkos::View<Real***, Kokkos::LayoutRight, Memory>;
+
+/// Where iterates start, and where the guard resets states to: zero, s_0 at all times, or given states.
+template <class Real>
+struct Guess {
+  enum class Kind { zero, initial_state, given };
+  Kind kind = Kind::zero;
+  Matrix<Real> initial;  ///< (B, D): s_0
+  Rows<Real> given;      ///< (T, B, D)
+
+  /// Component i of the guess of s_t, t = 0..T (s_0 is known).
+  KOKKOS_INLINE_FUNCTION Real at(long t, long sequence, int i) const {
+    if (t == 0 || kind == Kind::initial_state) return initial(sequence, i);
+    return kind == Kind::given ? given(t - 1, sequence, i) : Real(0);
+  }
+};
+
+/// The iterate outside of panels: the answer as far as it was ever worked on, the guess from there on.
+template <class Real>
+struct Iterate {
+  Guess<Real> guess;
+  Rows<Real> answer;     ///< (T, B, D)
+  Vector<long> touched;  ///< (B): states s_1..s_touched are in `answer`; empty: none
+
+  KOKKOS_INLINE_FUNCTION Real at(long t, long sequence, int i) const {
+    if (t > 0 && touched.extent(0) > 0 && t <= touched(sequence)) return answer(t - 1, sequence, i);
+    return guess.at(t, sequence, i);
+  }
+};
+
+struct Frame {
+  scan::LaneMap map;      ///< its batch counts slots
+  Vector<int> sequences;  ///< the sequence in each slot; empty: slot j holds sequence j
+  Vector<long> begins;    ///< steps of it that lie before the window; empty: 0
+
+  KOKKOS_INLINE_FUNCTION long sequence_of(long lane) const {
+    const long slot = map.sequence_of(lane);
+    return sequences.extent(0) == 0 ? slot : sequences(slot);
+  }
+  /// t of the state before the lane's first step.
+  KOKKOS_INLINE_FUNCTION long time_of(long lane) const {
+    const long begin = begins.extent(0) == 0 ? 0 : begins(map.sequence_of(lane));
+    return begin + map.chunk_of(lane) * map.steps;
+  }
+};
+
+/// A block of steps of a group as work item `index` of groups × blocks.
+struct BlockItem {
+  long group, block, begin, end;
+  KOKKOS_INLINE_FUNCTION BlockItem(long index, const scan::LaneMap& map)
+      : group(index / count(map)), block(index % count(map)), begin(block * systems::block_steps),
+        end(begin + systems::block_steps < map.steps ? begin + systems::block_steps : map.steps) {}
+  KOKKOS_INLINE_FUNCTION static long count(const scan::LaneMap& map) {
+    return (map.steps + systems::block_steps - 1) / systems::block_steps;
+  }
+};
+
+/// Runs a kernel over all blocks of steps of all groups, `items_each` work items a block.
+template <class Kernel>
+void over_blocks(const char* name, const scan::LaneMap& map, long items_each, const Kernel& kernel) {
+  Kokkos::parallel_for(name, Kokkos::RangePolicy<Exec>(0, map.groups * systems::blocks(map.steps) * items_each), kernel);
+}
+
+/// Drivers (T, B, n) and the iterate into the lanes of the slots that `moving` names; padding gets zeros.
+template <class Real>
+struct Pack {
+  Frame frame;
+  scan::Active moving;  ///< slots
+  Rows<Real> drivers;
+  Iterate<Real> iterate;
+  scan::Panel<Real> inputs;  ///< out
+  scan::Panel<Real> states;  ///< out, with each lane's state before its first step
+
+  KOKKOS_INLINE_FUNCTION void operator()(long index) const {
+    const BlockItem item(index, frame.map);
+    for (int w = 0; w < lane_width; ++w) {
+      const long lane = item.group * lane_width + w, steps = frame.map.steps_of(lane);
+      if (lane < frame.map.lanes() && !moving.sequence(frame.map.sequence_of(lane))) continue;
+      const long t0 = steps > 0 ? frame.time_of(lane) : 0, b = steps > 0 ? frame.sequence_of(lane) : 0;
+      for (long k = item.begin; k < item.end; ++k)
+        for (int i = 0; i < static_cast<int>(inputs.extent(2)); ++i)
+          inputs(item.group, k, i, w) = k < steps ? drivers(t0 + k, b, i) : Real(0);
+      for (long row = item.begin == 0 ? 0 : item.begin + 1; row <= item.end; ++row)
+        for (int i = 0; i < static_cast<int>(states.extent(2)); ++i)
+          states(item.group, row, i, w) = row <= steps && steps > 0 ? iterate.at(t0 + row, b, i) : Real(0);
+    }
+  }
+};
+
+/// States out of the lanes of the slots that `moving` names into (T, B, D).
+template <class Real>
+struct Unpack {
+  Frame frame;
+  scan::Active moving;
+  scan::Panel<Real> states;
+  Rows<Real> rows;
+
+  KOKKOS_INLINE_FUNCTION void operator()(long index) const {
+    const BlockItem item(index, frame.map);
+    for (int w = 0; w < lane_width; ++w) {
+      const long lane = item.group * lane_width + w, steps = frame.map.steps_of(lane);
+      if (steps == 0 || !moving.sequence(frame.map.sequence_of(lane))) continue;
+      const long t0 = frame.time_of(lane), b = frame.sequence_of(lane);
+      for (long k = item.begin; k < item.end && k < steps; ++k)
+        for (int i = 0; i < static_cast<int>(states.extent(2)); ++i)
+          rows(t0 + k, b, i) = states(item.group, k + 1, i, w);
+    }
+  }
+};
+
+/// The largest number of each lane over its blocks.
+template <class Real>
+struct LargestOfLane {
+  LaneNumbers<Real> numbers;
+  Vector<Real> lanes;
+
+  KOKKOS_INLINE_FUNCTION void operator()(long lane) const {
+    Real largest(0);
+    for (std::size_t block = 0; block < numbers.extent(1); ++block) {
+      const Real x = numbers(lane / lane_width, block, lane % lane_width);
+      if (x > largest) largest = x;
+    }
+    lanes(lane) = largest;
+  }
+};
+
+/// How many steps of a slot's window, from its first, have residuals within a tolerance, and the largest of these
+/// residuals. A residual that is not a number is not within.
+template <class Real>
+struct PassedSteps {
+  long steps = 0;
+  Real largest = 0;
+
+  /// @param residual (group, step, D, lane)   @param worst the largest |r| of each block
+  KOKKOS_INLINE_FUNCTION PassedSteps(const scan::LaneMap& map, const scan::Panel<Real>& residual,
+                                     const LaneNumbers<Real>& worst, long slot, Real tolerance) {
+    for (long chunk = 0; chunk < map.chunks; ++chunk) {
+      const long lane = chunk * map.batch + slot, group = lane / lane_width, held = map.steps_of(lane);
+      const int w = static_cast<int>(lane % lane_width);
+      for (long begin = 0; begin < held; begin += systems::block_steps) {
+        const Real of_block = worst(group, begin / systems::block_steps, w);
+        const long end = begin + systems::block_steps < held ? begin + systems::block_steps : held;
+        if (of_block <= tolerance) {
+          steps += end - begin;
+          largest = larger(largest, of_block);
+          continue;
+        }
+        for (long k = begin; k < end; ++k) {
+          Real here(0);
+          for (int i = 0; i < static_cast<int>(residual.extent(2)); ++i)
+            here = larger(here, magnitude(residual(group, k, i, w)));
+          if (!(here <= tolerance)) return;
+          ++steps;
+          largest = larger(largest, here);
+        }
+      }
+    }
+  }
+};
+
+/// How far each slot's window is settled. All residuals before the front are within the tolerance, so the states there
+/// follow from s_0 up to the tolerance a step, by induction.
+///
+/// A window that is within the tolerance everywhere is settled, as a full-length solve would be. A front within it has to
+/// pass twice, with an update in between: that makes the residuals left behind far smaller than the tolerance where
+/// convergence is quadratic, at the price of one step of the front.
+template <class Real>
+struct FindFront {
+  Frame frame;
+  scan::Active active;
+  scan::Panel<Real> residual;
+  LaneNumbers<Real> worst;  ///< of the residual
+  Real tolerance;
+  Vector<long> reached;  ///< in and out (B): steps of each sequence that passed last time
+  Vector<long> front;    ///< out: settled steps
+  Vector<Real> settled;  ///< out: a bound on the residuals among them
+
+  KOKKOS_INLINE_FUNCTION void operator()(long slot) const {
+    if (!active.sequence(slot)) return;
+    const PassedSteps<Real> passed(frame.map, residual, worst, slot, tolerance);
+    const long begin = frame.begins(slot), sequence = frame.sequences(slot), now = begin + passed.steps;
+    const long twice = now < reached(sequence) ? now : reached(sequence);
+    front(slot) = passed.steps == frame.map.lengths(slot) ? passed.steps : (twice > begin ? twice - begin : 0);
+    settled(slot) = passed.largest;
+    reached(sequence) = now;
+  }
+};
+
+/// Settled states move no more: with r = 0 before the front the recurrence δ_t = A_t δ_{t−1} − r_t starts there.
+template <class Real>
+struct Settle {
+  Frame frame;
+  Vector<long> front;
+  scan::Panel<Real> residual;
+
+  KOKKOS_INLINE_FUNCTION void operator()(long index) const {
+    const BlockItem item(index, frame.map);
+    for (int w = 0; w < lane_width; ++w) {
+      const long lane = item.group * lane_width + w;
+      if (lane >= frame.map.lanes()) return;
+      const long settled = front(frame.map.sequence_of(lane)) - frame.map.chunk_of(lane) * frame.map.steps;
+      for (long k = item.begin; k < item.end && k < settled; ++k)
+        for (int i = 0; i < static_cast<int>(residual.extent(2)); ++i) residual(item.group, k, i, w) = Real(0);
+    }
+  }
+};
+
+/// Σ |s − oracle| over a block and the measured coordinates, one number a lane.
+template <class Real>
+struct Compare {
+  Frame frame;
+  scan::Panel<Real> states;
+  Rows<Real> oracle;
+  int first, count;
+  LaneNumbers<double> sum;
+
+  KOKKOS_INLINE_FUNCTION void operator()(long index) const {
+    const BlockItem item(index, frame.map);
+    for (int w = 0; w < lane_width; ++w) {
+      const long lane = item.group * lane_width + w, steps = frame.map.steps_of(lane);
+      double total = 0;
+      if (steps > 0) {
+        const long t0 = frame.time_of(lane), b = frame.sequence_of(lane);
+        for (long k = item.begin; k < item.end && k < steps; ++k)
+          for (int i = first; i < first + count; ++i)
+            total += magnitude(static_cast<double>(states(item.group, k + 1, i, w)) -
+                               static_cast<double>(oracle(t0 + k, b, i)));
+      }
+      sum(item.group, item.block, w) = total;
+    }
+  }
+};
+
+/// Σ |s_t − oracle_t| over the measured coordinates of one sequence, of the iterate outside of panels.
+template <class Real>
+struct CompareOutside {
+  Iterate<Real> iterate;
+  Rows<Real> oracle;
+  long sequence;
+  int first, count;
+
+  KOKKOS_INLINE_FUNCTION void operator()(long t, double& sum) const {  // t = 0 is s_1
+    for (int i = first; i < first + count; ++i)
+      sum += magnitude(static_cast<double>(iterate.at(t + 1, sequence, i)) - static_cast<double>(oracle(t, sequence, i)));
+  }
+};
+
+}  // namespace elkhorn::solvers

@@ -1,0 +1,226 @@
+// Windows in time: the search for a width on fronts whose law is known, and solutions through windows of every kind.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "reference.hpp"
+#include "solvers/windows.hpp"
+
+namespace {
+
+using namespace elkhorn;
+using namespace elkhorn::test;
+using solvers::WindowModel;
+using solvers::Windows;
+
+/// Runs the bookkeeping on one sequence whose front crosses `speed(width)` steps an iteration.
+struct Walked {
+  long iterations = 0;
+  double work = 0;  ///< in multiples of T
+  long last_width = 0;
+};
+template <class Speed>
+Walked simulate(const WindowModel& model, long length, const Speed& speed, long limit = 1000000) {
+  Windows windows(model, length, 1);
+  Walked run;
+  double position = 0;
+  while (run.iterations < limit) {
+    const Windows::Slot slot = windows.slots()[0];
+    EXPECT_LE(slot.begin, long(position));
+    EXPECT_LE(slot.begin + slot.length, length);
+    EXPECT_GE(slot.length, 1);
+    ++run.iterations;
+    run.work += double(slot.length) / double(length);
+    run.last_width = slot.length == length - slot.begin ? run.last_width : slot.length;
+    position = std::min(position + speed(slot.length), double(slot.begin + slot.length));
+    if (long(position) == length) break;
+    windows.observe(0, long(position) - slot.begin, false);
+    windows.apply(windows.plan());
+  }
+  return run;
+}
+
+WindowModel automatic(double overhead = 20) {
+  WindowModel model;
+  model.full = false;
+  model.start = 64;
+  model.smallest = 8;
+  model.largest = 4096;
+  model.overhead = overhead;
+  return model;
+}
+
+TEST(Windows, GrowToTheLargestWhereWholeWindowsSettleAtOnce) {
+  const auto whole = [](long width) { return double(width) / 5; };  // settles in five iterations whatever its width
+  const Walked run = simulate(automatic(200), 1000000, whole);
+  EXPECT_EQ(run.last_width, 4096);
+  EXPECT_LE(run.work, 8);
+}
+
+TEST(Windows, StayNarrowWhereTheFrontCreeps) {
+  const auto creeps = [](long width) { return std::min(double(width) / 5, 13.0); };
+  const Walked run = simulate(automatic(), 100000, creeps);
+  EXPECT_LE(run.last_width, 128);
+  EXPECT_LE(run.work, 8);
+  const Walked latency = simulate(automatic(2000), 100000, [](long width) { return std::sqrt(double(width)); });
+  EXPECT_GE(latency.last_width, 1024);  // iterations cost latency: wider windows pay although their work grows
+}
+
+TEST(Windows, LeaveAWidthThatStalls) {
+  const auto fails_when_wide = [](long width) { return width > 128 ? 0.05 : double(width) / 6; };
+  const Walked run = simulate(automatic(), 100000, fails_when_wide);
+  EXPECT_LE(run.last_width, 128);
+  EXPECT_LE(run.iterations, 100000 / (128 / 6) * 2);
+}
+
+TEST(Windows, AFixedWidthStaysAndReachesTheEnd) {
+  WindowModel model = automatic();
+  model.start = model.smallest = model.largest = 100;
+  for (const long length : {1L, 99L, 100L, 101L, 1234L}) {
+    const Walked run = simulate(model, length, [](long) { return 9.0; });
+    EXPECT_LE(run.iterations, length / 9 + 2) << length;
+  }
+}
+
+TEST(Windows, FinishedSequencesLeaveTheFrame) {
+  WindowModel model;  // full length
+  Windows windows(model, 50, 4);
+  EXPECT_EQ(windows.width(), 50);
+  for (int iteration = 0; iteration < 6; ++iteration) {
+    for (std::size_t j = 0; j < windows.slots().size(); ++j) {
+      const bool finished = windows.slots()[j].sequence != 2;
+      windows.observe(j, 0, finished);
+    }
+    windows.apply(windows.plan());
+  }
+  ASSERT_EQ(windows.slots().size(), 1u);
+  EXPECT_EQ(windows.slots()[0].sequence, 2);
+  EXPECT_EQ(windows.slots()[0].length, 50);
+}
+
+template <class Real>
+class WindowedSolves : public ::testing::Test {};
+using Reals = ::testing::Types<float, double>;
+TYPED_TEST_SUITE(WindowedSolves, Reals);
+
+TYPED_TEST(WindowedSolves, FindTheSequentialStatesWithAnyWindow) {
+  using Real = TypeParam;
+  for (const long T : {1L, 30L, 333L})
+    for (const long B : {1L, 5L, 11L}) {
+      deck::Case c = basic_case("gru");
+      c.state_dim = 5;
+      c.length = T;
+      c.batch = B;
+      c.initial_state = "random";
+      const auto instance = systems::make_instance<Real>(c, {0, B});
+      const auto sequential = make(instance, solver("sequential"));
+      sequential->solve();
+      const std::vector<double> truth = host_values(sequential->states());
+      for (const char* kind : {"deer", "quasi_deer", "elk", "quasi_elk", "jacobi", "picard"})
+        for (const char* window : {"1", "7", "64", "1000", "auto"})
+          for (const char* engine : {"serial", "flat", "chunked", "chunked:3"}) {
+            const std::string name(kind);
+            if (name == "picard" && T > 30) continue;  // the identity for Jacobians: converges by its prefix alone
+            if (engine[0] != 'c' && name != "deer" && name != "quasi_elk") continue;
+            deck::SolverConfig config = solver(kind, name.find("elk") != std::string::npos ? 1e4 : 0);
+            config.window = window;
+            config.scan = engine;
+            config.tolerance = sizeof(Real) == 8 ? 1e-12 : 2e-6;
+            const auto s = make(instance, config);
+            for (int again = 0; again < 2; ++again) {  // a solve leaves nothing behind for the next
+              const solvers::Outcome outcome = s->solve();
+              ASSERT_LE(largest_difference(host_values(s->states()), truth), sizeof(Real) == 8 ? 1e-10 : 4e-5)
+                  << kind << " window " << window << " " << engine << " T " << T << " B " << B;
+              for (long b = 0; b < B; ++b) {
+                ASSERT_TRUE(outcome.converged[std::size_t(b)]);
+                ASSERT_LE(outcome.residual[std::size_t(b)], config.tolerance);
+                ASSERT_GT(outcome.work[std::size_t(b)], 0);
+              }
+            }
+          }
+    }
+}
+
+// Sequences decide for themselves: alone or in a batch, the same answer to the last bit and the same count.
+TYPED_TEST(WindowedSolves, DoNotDependOnTheOtherSequences) {
+  using Real = TypeParam;
+  deck::Case c = basic_case("gru");
+  c.state_dim = 4;
+  c.length = 500;
+  c.batch = 6;
+  c.seed = 5;
+  c.system_options["gain"] = 2;
+  const auto all = systems::make_instance<Real>(c, {0, 6});
+  const auto some = systems::make_instance<Real>(c, {2, 4});
+  for (const char* kind : {"deer", "quasi_deer"}) {
+    deck::SolverConfig config = solver(kind);
+    config.window = "48";
+    config.tolerance = sizeof(Real) == 8 ? 1e-11 : 1e-5;
+    solvers::Setup<Real> setup;
+    setup.config = config;
+    setup.global_batch = 6;
+    setup.threads = 2;
+    const auto together = solvers::make_solver(all, setup), apart = solvers::make_solver(some, setup);
+    const solvers::Outcome a = together->solve(), b = apart->solve();
+    const std::vector<double> of_all = host_values(together->states()), of_some = host_values(apart->states());
+    for (long t = 0; t < c.length; ++t)
+      for (long j = 0; j < 2; ++j)
+        for (long i = 0; i < 4; ++i)
+          ASSERT_EQ(of_all[std::size_t((t * 6 + 2 + j) * 4 + i)], of_some[std::size_t((t * 2 + j) * 4 + i)]) << kind;
+    for (std::size_t j = 0; j < 2; ++j) EXPECT_EQ(a.iterations[2 + j], b.iterations[j]) << kind;
+  }
+}
+
+TYPED_TEST(WindowedSolves, RecordTheErrorOfAllStates) {
+  using Real = TypeParam;
+  deck::Case c = basic_case("gru");
+  c.state_dim = 3;
+  c.length = 200;
+  c.batch = 2;
+  const auto instance = systems::make_instance<Real>(c, {0, 2});
+  const auto sequential = make(instance, solver("sequential"));
+  sequential->solve();
+  const std::vector<double> truth = host_values(sequential->states());
+  double whole = 0;
+  for (std::size_t i = 0; i < truth.size(); ++i)
+    if (i / 3 % 2 == 0) whole += std::abs(truth[i]);
+  for (const char* window : {"full", "32", "auto"}) {
+    deck::SolverConfig config = solver("quasi_deer");
+    config.window = window;
+    solvers::Recording<Real> recording;
+    recording.oracle = sequential->states();
+    recording.measure = instance.system->error_measure(200);
+    make(instance, config)->solve(&recording);
+    const std::vector<double>& mad = recording.history.mad;
+    ASSERT_EQ(mad.size(), std::size_t(2 * (recording.history.iterations + 1)));
+    EXPECT_NEAR(mad[0], whole / 600, 1e-5) << window;  // the zero guess, windows or not
+    double last = 0;
+    for (std::size_t i = 0; i < mad.size(); i += 2) last = std::isnan(mad[i]) ? last : mad[i];
+    EXPECT_LE(last, 1e-4) << window;
+  }
+}
+
+// Undamped Newton fails on the trained AR-GRU over its full length; in a window that notices when it stalls it does not.
+TEST(WindowedDeer, SolvesTheTrainedModelWithAFewPassesOfWork) {
+  deck::Case c = basic_case("ar_gru");
+  c.precision = deck::Precision::float64;
+  c.weights = reference_file("argru_weights.h5") + ":/";
+  c.length = 9999;
+  const auto instance = systems::make_instance<double>(c, {0, 1});
+  const auto sequential = make(instance, solver("sequential"));
+  sequential->solve();
+  const std::vector<double> truth = host_values(sequential->states());
+  for (const char* window : {"64", "128", "auto"}) {
+    deck::SolverConfig config = solver("deer");
+    config.window = window;
+    config.tolerance = 1e-9;
+    const auto s = make(instance, config);
+    const solvers::Outcome outcome = s->solve();
+    EXPECT_TRUE(outcome.converged[0]) << window;
+    EXPECT_LE(largest_difference(host_values(s->states()), truth), 1e-6) << window;
+    EXPECT_LE(outcome.work[0], 12) << window;
+  }
+}
+
+}  // namespace
