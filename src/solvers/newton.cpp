@@ -448,18 +448,29 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
     if (last && !by_residual && !history) break;
     if (status.any_active() || history) {
       if (history && !status.any_active()) Kokkos::deep_copy(Exec(), active_.sequences, 1);
-      evaluate(last ? Linearization::zero : kind_.linearization);
-      residual = largest(worst_);
-      if (windowed_) find_fronts();
-      for (long j = 0; j < slots(); ++j) {
-        const auto b = static_cast<std::size_t>(sequence(j)), slot = static_cast<std::size_t>(j);
-        if (status.iterations[b] == iteration) status.residual[b] = std::max(status.settled[b], residual[slot]);
-        if (!by_residual || !status.active[b]) continue;
-        const Windows::Slot& window = windows_.slots()[slot];
-        if (residual[slot] <= config_.tolerance && window.begin + window.length == length) {
-          status.active[b] = 0;
-          status.converged[b] = 1;
+      for (bool again = true; again;) {
+        evaluate(last ? Linearization::zero : kind_.linearization);
+        residual = largest(worst_);
+        if (windowed_) find_fronts();
+        bool all_settled = windowed_;
+        for (long j = 0; j < slots(); ++j) {
+          const auto b = static_cast<std::size_t>(sequence(j)), slot = static_cast<std::size_t>(j);
+          if (status.iterations[b] == iteration) status.residual[b] = std::max(status.settled[b], residual[slot]);
+          if (!by_residual || !status.active[b]) continue;
+          const Windows::Slot& window = windows_.slots()[slot];
+          if (residual[slot] <= config_.tolerance && window.begin + window.length == length) {
+            status.active[b] = 0;
+            status.converged[b] = 1;
+          }
+          all_settled = all_settled && (!status.active[b] || front_[slot] == window.length);
         }
+        // Windows that are settled as they are need no iteration: the next ones may.
+        again = all_settled && !last && status.any_active();
+        if (!again) break;
+        for (long j = 0; j < slots(); ++j)
+          if (status.active[static_cast<std::size_t>(sequence(j))])
+            windows_.passed(static_cast<std::size_t>(j), front_[static_cast<std::size_t>(j)]);
+        move_windows(status, recording, watch);
       }
     }
     if (history) {
@@ -515,7 +526,7 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
         }
       }
       if (history && !at_bound.empty() && was_active[b]) status.bounded[b] = at_bound[slot];
-      windows_.observe(slot, front, !status.active[b]);
+      windows_.observe(slot, front, residual[slot], !status.active[b]);
     }
     if (history)
       for (std::size_t b = 0; b < was_active.size(); ++b) {

@@ -12,6 +12,9 @@ constexpr double measured_widths = 2, better = 0.97, stalled = 2.5;
 /// Before anything is known, a front that has not crossed a quarter of its window in so many iterations has stalled, unless
 /// that is as fast as a step an iteration, which exact prefixes alone give.
 constexpr long patience = 48;
+/// A window whose largest residual has not fallen by `falls` in so many iterations does not settle as a whole.
+constexpr int stuck_after = 6;
+constexpr double falls = 0.8;
 /// Wider windows are tried again after so many measurements of the best width.
 constexpr int content = 16;
 
@@ -39,6 +42,8 @@ void Windows::resize(Progress& p, long width) const {
   p.width = width;
   p.since = p.front;
   p.iterations = 0;
+  p.lowest = 0;
+  p.stuck = 0;
 }
 
 /// Hill-climbs the cost a step of progress over widths, by factors of two; of a fixed width it only notices stalls.
@@ -49,7 +54,7 @@ void Windows::search(Progress& p) const {
     p.restart = true;
     return resize(p, p.width / 2);
   }
-  if (p.best_cost > 0 && p.iterations >= 8 && cost > stalled * p.best_cost) {
+  if (p.best_cost > 0 && p.iterations >= 8 && p.stuck >= stuck_after && cost > stalled * p.best_cost) {
     // Where a trial stalls the search ends; where the best itself does, the system has become harder.
     p.growing = false;
     p.restart = true;
@@ -74,7 +79,7 @@ void Windows::search(Progress& p) const {
   resize(p, p.growing ? 2 * p.width : p.width);
 }
 
-void Windows::observe(std::size_t slot, long front, bool finished) {
+void Windows::observe(std::size_t slot, long front, double residual, bool finished) {
   const Slot& s = slots_[slot];
   Progress& p = progress_[static_cast<std::size_t>(s.sequence)];
   if (p.finished > 0 || finished) {
@@ -84,7 +89,20 @@ void Windows::observe(std::size_t slot, long front, bool finished) {
   if (model_.full) return;
   ++p.iterations;
   p.front = s.begin + front;
+  ++p.stuck;
+  if (p.lowest == 0 || residual < falls * p.lowest) {
+    p.lowest = residual;
+    p.stuck = 0;
+  }
   p.wasted += double(front) / double(std::max(1L, s.length));
+  search(p);
+}
+
+void Windows::passed(std::size_t slot, long front) {
+  const Slot& s = slots_[slot];
+  Progress& p = progress_[static_cast<std::size_t>(s.sequence)];
+  p.front = s.begin + front;
+  p.wasted = model_.move_cost;
   search(p);
 }
 

@@ -42,9 +42,12 @@ class Windows {
   const std::vector<Slot>& slots() const { return slots_; }
   long width() const { return width_; }  ///< steps of the widest window now
 
-  /// Tells how far slot `j` is settled after another iteration (`front` steps of its window) and whether its sequence is
-  /// finished: by its front having passed the last step, or by any other verdict.
-  void observe(std::size_t slot, long front, bool finished);
+  /// Tells how far slot `j` is settled after another iteration (`front` steps of its window), its largest residual then,
+  /// and whether its sequence is finished: by its front having passed the last step, or by any other verdict.
+  void observe(std::size_t slot, long front, double residual, bool finished);
+
+  /// Tells that the window of a slot is settled as it is, without another iteration.
+  void passed(std::size_t slot, long front);
 
   struct Change {
     bool reframe = false;         ///< the slots or the frame's width changed: everything is to be packed anew
@@ -67,6 +70,8 @@ class Windows {
     long since = 0;           ///< where the front was when the width was set
     long iterations = 0;      ///< with this width
     long front = 0;           ///< settled steps of the sequence
+    double lowest = 0;        ///< residual of the window with this width; 0: not known yet
+    int stuck = 0;            ///< iterations since it fell
     double wasted = 0;        ///< iterations' worth of settled steps since the window was last moved
     bool resized = false;
     bool restart = false;     ///< the window stalled: states ahead of the front are worth less than the guess
