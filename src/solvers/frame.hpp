@@ -175,8 +175,8 @@ struct PassedSteps {
 /// follow from s_0 up to the tolerance a step, by induction.
 ///
 /// A window that is within the tolerance everywhere is settled, as a full-length solve would be. A front within it has to
-/// pass twice, with an update in between: that makes the residuals left behind far smaller than the tolerance where
-/// convergence is quadratic, at the price of one step of the front.
+/// pass twice, with an update in between, or to be far within: so the residuals left behind are far smaller than the
+/// tolerance where convergence is fast.
 template <class Real>
 struct FindFront {
   Frame frame;
@@ -192,8 +192,14 @@ struct FindFront {
     if (!active.sequence(slot)) return;
     const PassedSteps<Real> passed(frame.map, residual, worst, slot, tolerance);
     const long begin = frame.begins(slot), sequence = frame.sequences(slot), now = begin + passed.steps;
-    const long twice = now < reached(sequence) ? now : reached(sequence);
-    front(slot) = passed.steps == frame.map.lengths(slot) ? passed.steps : (twice > begin ? twice - begin : 0);
+    long settled_to = now < reached(sequence) ? now : reached(sequence);
+    if (passed.steps == frame.map.lengths(slot)) {
+      settled_to = now;
+    } else if (settled_to < now) {
+      const PassedSteps<Real> far(frame.map, residual, worst, slot, tolerance * Real(1e-5));
+      settled_to = begin + far.steps > settled_to ? begin + far.steps : settled_to;
+    }
+    front(slot) = settled_to > begin ? settled_to - begin : 0;
     settled(slot) = passed.largest;
     reached(sequence) = now;
   }

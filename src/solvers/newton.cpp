@@ -19,11 +19,11 @@ using systems::blocks;
 constexpr double published_jitter = 1e-9;
 /// What sizes windows, on hosts and on GPUs.
 namespace tuning {
-constexpr long first_window = 64, smallest_window = 8;
-/// Panels of a window should stay in a core's own cache (hosts: 1 MiB a thread) or fill the device.
-inline double frame_bytes(int threads) { return exec_is_host ? 1048576.0 * std::max(1, threads) : 268435456.0; }
+constexpr long first_window = 32, smallest_window = 8;
+/// Panels of a window should stay in cache (hosts: 4 MiB a thread) or fill the device.
+inline double frame_bytes(int threads) { return exec_is_host ? 4194304.0 * std::max(1, threads) : 268435456.0; }
 /// Launching and joining the kernels of an iteration, in floating-point operations of the evaluation.
-inline double launch_flops(int threads) { return exec_is_host ? 4e4 * std::max(1, threads) : 1e8; }
+inline double launch_flops(int threads) { return exec_is_host ? 2.5e5 * std::max(1, threads) : 1e8; }
 }  // namespace tuning
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
@@ -185,6 +185,7 @@ WindowModel Newton<Real>::window_model(long global_batch, int threads) const {
   WindowModel model;
   model.full = !windowed_;
   if (!windowed_) return model;
+  model.move_cost = kind_.linearization == Linearization::dense ? 0.1 : 0.25;  // copying against an iteration
   if (config_.window != "auto") {
     model.start = model.smallest = model.largest = steps_in(config_.window);
     return model;

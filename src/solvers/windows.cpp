@@ -44,6 +44,7 @@ void Windows::resize(Progress& p, long width) const {
   p.iterations = 0;
   p.lowest = 0;
   p.stuck = 0;
+  p.whole = false;
 }
 
 /// Hill-climbs the cost a step of progress over widths, by factors of two; of a fixed width it only notices stalls.
@@ -65,18 +66,20 @@ void Windows::search(Progress& p) const {
     return resize(p, p.best);
   }
   if (advance < measured_widths * double(p.width)) return;
+  // A front that creeps within its window gains nothing from steps further ahead, unless iterations themselves cost more.
+  const bool worth_growing = p.whole || model_.overhead > double(p.width);
   if (p.best_cost == 0 || cost < better * p.best_cost) {
     p.best = p.width;
     p.best_cost = cost;
-    return resize(p, p.growing ? 2 * p.width : p.width);
+    return resize(p, p.growing && worth_growing ? 2 * p.width : p.width);
   }
   if (p.width != p.best) {
     p.growing = false;
     return resize(p, p.best);
   }
   p.best_cost = cost;
-  p.growing = ++p.measured % content == 0;
-  resize(p, p.growing ? 2 * p.width : p.width);
+  p.growing = p.growing || ++p.measured % content == 0;
+  resize(p, p.growing && worth_growing ? 2 * p.width : p.width);
 }
 
 void Windows::observe(std::size_t slot, long front, double residual, bool finished) {
@@ -89,6 +92,7 @@ void Windows::observe(std::size_t slot, long front, double residual, bool finish
   if (model_.full) return;
   ++p.iterations;
   p.front = s.begin + front;
+  p.whole = p.whole || front == s.length;
   ++p.stuck;
   if (p.lowest == 0 || residual < falls * p.lowest) {
     p.lowest = residual;
@@ -103,6 +107,7 @@ void Windows::passed(std::size_t slot, long front) {
   Progress& p = progress_[static_cast<std::size_t>(s.sequence)];
   p.front = s.begin + front;
   p.wasted = model_.move_cost;
+  p.whole = true;
   search(p);
 }
 

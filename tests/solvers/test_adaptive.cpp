@@ -157,4 +157,62 @@ TYPED_TEST(Adaptive, QuasiElkOnTheTrainedModel) {
   expect_within<TypeParam>(ar_gru(20), "quasi_elk", {900, 1000});
 }
 
+/// Solves a set with a window and checks the answer; the mean work, in multiples of T, and the largest iteration count.
+struct Effort {
+  double work = 0;
+  long iterations = 0;
+};
+Effort windowed(const Set& set, deck::SolverConfig config, double tolerance = 1e-6) {
+  const systems::Instance<double> instance = side_by_side<double>(set.cases);
+  const auto sequential = make(instance, solver("sequential"));
+  sequential->solve();
+  config.tolerance = tolerance;
+  solvers::Recording<double> recording;
+  recording.oracle = sequential->states();
+  recording.measure = instance.system->error_measure(instance.length());
+  const auto s = make(instance, config);
+  const solvers::Outcome outcome = s->solve(&recording);
+  Effort effort;
+  for (std::size_t b = 0; b < outcome.work.size(); ++b) {
+    EXPECT_TRUE(outcome.converged[b]) << config.kind << " " << set.name;
+    EXPECT_LE(outcome.residual[b], 1e-6);
+    EXPECT_LT(recording.history.mad[std::size_t(outcome.iterations[b]) * outcome.work.size() + b], 1e-4)
+        << config.kind << " " << set.name << " " << b;
+    effort.work += outcome.work[b] / double(outcome.work.size());
+    effort.iterations = std::max(effort.iterations, outcome.iterations[b]);
+  }
+  std::printf("%-10s %-10s window %-5s bound %-5s work %6.2f iterations %ld\n", config.kind.c_str(), set.name,
+              config.window.c_str(), config.step_bound.c_str(), effort.work, effort.iterations);
+  std::fflush(stdout);
+  return effort;
+}
+
+TEST(AutomaticWindows, DenseSolversNeedAFewPassesOfWork) {
+  deck::SolverConfig deer = solver("deer"), elk = solver("elk");
+  elk.sigma2_adaptive = true;
+  for (deck::SolverConfig config : {deer, elk}) {
+    config.window = "auto";
+    EXPECT_LE(windowed(ar_gru(20), config).work, 6);
+    EXPECT_LE(windowed(lorenz96("Lorenz-96", 5, 8, 10), config).work, 5.5);
+  }
+}
+
+TEST(AutomaticWindows, AdaptiveElkInAWindowOf1024) {
+  deck::SolverConfig elk = solver("elk");
+  elk.sigma2_adaptive = true;
+  elk.window = "1024";
+  const Effort effort = windowed(ar_gru(20), elk);
+  EXPECT_LT(effort.iterations, 120);
+  EXPECT_LT(effort.work, 15);
+}
+
+TEST(ClampedQuasiDeer, SolvesLorenz96ForBoundsOverAFactorOfTen) {
+  for (const char* bound : {"0.5", "1", "2", "5"}) {
+    deck::SolverConfig config = solver("quasi_deer");
+    config.step_bound = bound;
+    config.max_iterations = 400;
+    EXPECT_LE(windowed(lorenz96("Lorenz-96", 5, 8, 10), config).iterations, 250) << bound;
+  }
+}
+
 }  // namespace
