@@ -13,6 +13,7 @@
 #include "measure/sampling.hpp"
 #include "record/hdf5.hpp"
 #include "solvers/kinds.hpp"
+#include "solvers/sequential.hpp"
 #include "solvers/solver.hpp"
 #include "systems/files.hpp"
 #include "systems/system.hpp"
@@ -60,6 +61,7 @@ struct SumOfErrors {
 };
 
 template <class Real>
+/// Of this rank's steps and sequences.
 Comparison compare(const Rows<Real>& states, const Rows<Real>& oracle, const systems::ErrorMeasure& measure) {
   Comparison out;
   const Kokkos::RangePolicy<Exec> steps(0, static_cast<long>(states.extent(0)));
@@ -99,12 +101,14 @@ std::vector<double> rows_of(const std::vector<double>& column_major, long batch,
 }
 
 /// The histories of all ranks' sequences, side by side in sequence order, on rank 0. Collective.
-History gather_history(const parallel::Comm& comm, const History& mine, long batch, bool adaptive) {
+/// @param speaks  whether this rank is the one of its time line, all of which know the same, that is asked
+History gather_history(const parallel::Comm& comm, const History& mine, long batch, bool adaptive, bool speaks) {
   History all;
   all.iterations = comm.max(mine.iterations);
   all.batch = batch;
   const auto together = [&](const std::vector<double>& values, long rows) {
-    return rows_of(comm.gather(columns(values, mine.batch, rows)), batch, comm.is_root() ? rows : 0);
+    return rows_of(comm.gather(speaks ? columns(values, mine.batch, rows) : std::vector<double>()), batch,
+                   comm.is_root() ? rows : 0);
   };
   all.residual = together(mine.residual, all.iterations + 1);
   all.update = together(mine.update, all.iterations);
@@ -136,20 +140,22 @@ History gather_history(const parallel::Comm& comm, const History& mine, long bat
 
 /// States of all ranks as (T, B, D) on rank 0. Collective.
 template <class Real>
-std::vector<double> gather_states(const parallel::Comm& comm, const Rows<Real>& states, long batch) {
+std::vector<double> gather_states(const parallel::Comm& comm, const Rows<Real>& states, const deck::Case& c) {
   const auto host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), states);
   std::vector<double> mine(host.size());
   for (std::size_t i = 0; i < mine.size(); ++i) mine[i] = static_cast<double>(host.data()[i]);
   const std::vector<double> parts = comm.gather(mine);
   if (!comm.is_root()) return {};
-  const long T = static_cast<long>(states.extent(0)), D = static_cast<long>(states.extent(2));
+  const long D = static_cast<long>(states.extent(2));
   std::vector<double> all(parts.size());
   std::size_t next = 0;
   for (int rank = 0; rank < comm.size(); ++rank) {
-    const parallel::Range range = parallel::split(batch, comm.size(), rank);
-    for (long t = 0; t < T; ++t)
+    const parallel::RankGrid grid = parallel::rank_grid(comm.size(), rank, c.time_ranks);
+    const parallel::Range range = parallel::split(c.batch, grid.batch_ranks, grid.batch_index);
+    const parallel::Range steps = parallel::split(c.length, grid.time_ranks, grid.time_index);
+    for (long t = steps.begin; t < steps.end; ++t)
       for (long b = range.begin; b < range.end; ++b)
-        for (long i = 0; i < D; ++i) all[static_cast<std::size_t>((t * batch + b) * D + i)] = parts[next++];
+        for (long i = 0; i < D; ++i) all[static_cast<std::size_t>((t * c.batch + b) * D + i)] = parts[next++];
   }
   return all;
 }
@@ -227,7 +233,18 @@ CaseResult CaseRunner::run(const deck::Case& c) {
 
 template <class Real>
 void CaseRunner::run(const deck::Case& c, std::unique_ptr<Problem<Real>>& problem, CaseResult& result) {
-  const parallel::Range mine = parallel::split(c.batch, comm_.size(), comm_.rank());
+  const parallel::RankGrid grid = parallel::rank_grid(comm_.size(), comm_.rank(), c.time_ranks);
+  const parallel::Range mine = parallel::split(c.batch, grid.batch_ranks, grid.batch_index);
+  if (!row_ || row_->size() != grid.time_ranks) row_ = std::make_unique<parallel::Comm>(comm_.split(grid.batch_index));
+  const parallel::TimeLine line(*row_, c.length);
+  const parallel::Range steps = line.steps();
+  // Ranks of a time line wait for each other within a solve: one that fails there ends the job.
+  const auto in_step = [&](const std::function<void()>& section) {
+    if (grid.time_ranks > 1)
+      comm_.or_abort(section);
+    else
+      section();
+  };
   const bool iterative = solvers::find_kind(c.solver.kind)->iterative;
 
   std::optional<measure::PeakMemory> peak;
@@ -245,6 +262,7 @@ void CaseRunner::run(const deck::Case& c, std::unique_ptr<Problem<Real>>& proble
   };
 
   // --- data and oracle
+  bool rolled_out = true;
   if (fail(comm_.attempt([&] {
         const std::string key = problem_key(c);
         if (!problem || problem->key != key) {
@@ -253,10 +271,10 @@ void CaseRunner::run(const deck::Case& c, std::unique_ptr<Problem<Real>>& proble
           auto fresh = std::make_unique<Problem<Real>>();
           fresh->key = key;
           fresh->instance = systems::make_instance<Real>(c, mine);
-          fresh->oracle = make_view<Rows<Real>>("oracle", c.length, mine.size(), c.state_dim);
-          fresh->instance.system->rollout(fresh->instance.drivers, fresh->instance.initial, fresh->oracle);
-          Exec().fence();
+          if (!line.whole()) fresh->instance = systems::segment_of(fresh->instance, steps);
+          fresh->oracle = make_view<Rows<Real>>("oracle", steps.size(), mine.size(), c.state_dim);
           problem = std::move(fresh);
+          rolled_out = false;
         } else {
           peak.emplace();
         }
@@ -264,17 +282,18 @@ void CaseRunner::run(const deck::Case& c, std::unique_ptr<Problem<Real>>& proble
         setup.config = c.solver;
         setup.global_batch = c.batch;
         setup.threads = Exec().concurrency();
+        setup.line = line;
         if (c.solver.guess == "previous") {
           setup.guess = problem->previous;
         } else if (systems::names_file(c.solver.guess)) {
           const record::Array a = systems::read_reference(c.solver.guess, c.origin("solver.guess"), {2, 3});
           const bool each = a.shape.size() == 3;
-          setup.guess = make_view<Rows<Real>>("guess", c.length, mine.size(), c.state_dim);
+          setup.guess = make_view<Rows<Real>>("guess", steps.size(), mine.size(), c.state_dim);
           const auto host = Kokkos::create_mirror_view(setup.guess);
-          for (long t = 0; t < c.length; ++t)
+          for (long t = steps.begin; t < steps.end; ++t)
             for (long b = mine.begin; b < mine.end; ++b)
               for (long i = 0; i < c.state_dim; ++i)
-                host(t, b - mine.begin, i) = static_cast<Real>(
+                host(t - steps.begin, b - mine.begin, i) = static_cast<Real>(
                     a.values[static_cast<std::size_t>((each ? t * c.batch + b : t) * c.state_dim + i)]);
           Kokkos::deep_copy(setup.guess, host);
         }
@@ -282,29 +301,40 @@ void CaseRunner::run(const deck::Case& c, std::unique_ptr<Problem<Real>>& proble
       })))
     return;
 
+  if (!rolled_out && fail(comm_.attempt([&] {
+        in_step([&] { solvers::roll_out(problem->instance, line, problem->oracle); });
+      }))) {
+    problem.reset();
+    return;
+  }
+
   // --- timing
   if (fail(comm_.agree(parallel::caught([&] {
         samples = measure::sample(comm_, c.measure, [&] {
-          inject_fault(c, comm_.rank());
-          outcome = solver->solve();
+          in_step([&] {
+            inject_fault(c, comm_.rank());
+            outcome = solver->solve();
+          });
         });
       }))))
     return;
+  const parallel::Traffic traffic = outcome.each_iteration;
 
   // --- history and validation, not timed
   if (fail(comm_.attempt([&] {
         if (iterative) {
           recording.oracle = problem->oracle;
           recording.measure = problem->instance.system->error_measure(c.length);
-          outcome = solver->solve(&recording);
+          in_step([&] { outcome = solver->solve(&recording); });
         }
         comparison = compare(solver->states(), problem->oracle, problem->instance.system->error_measure(c.length));
-        problem->previous = make_view<Rows<Real>>("previous", c.length, mine.size(), c.state_dim);
+        problem->previous = make_view<Rows<Real>>("previous", steps.size(), mine.size(), c.state_dim);
         Kokkos::deep_copy(problem->previous, solver->states());
       })))
     return;
 
-  // --- all ranks' numbers
+  // --- all ranks' numbers; verdicts on sequences are the same on all ranks of a time line, the first one gives them
+  const bool speaks = line.is_first();
   const auto over_ranks = [&](const auto& values) {
     double worst = 0;
     for (const auto x : values) worst = std::isnan(double(x)) ? record::not_a_number : std::max(worst, double(x));
@@ -318,14 +348,14 @@ void CaseRunner::run(const deck::Case& c, std::unique_ptr<Problem<Real>>& proble
   result.time_median_s = samples.median.median;
   result.time_ci_low_s = samples.median.low;
   result.time_ci_high_s = samples.median.high;
-  result.batch_iterations = comm_.gather(outcome.iterations);
+  result.batch_iterations = comm_.gather(speaks ? outcome.iterations : std::vector<long>());
   result.iterations = static_cast<long>(over_ranks(outcome.iterations));
   result.residual_max = over_ranks(outcome.residual);
   result.error_max = comm_.max(comparison.largest_error);
-  result.error_mad = over_ranks(comparison.mad);
+  result.error_mad = over_ranks(line.sum(comparison.mad));
   const double largest_state = comm_.max(comparison.largest_state);
   long unconverged = 0, healing = 0;
-  for (std::size_t b = 0; b < outcome.converged.size(); ++b) {
+  for (std::size_t b = 0; speaks && b < outcome.converged.size(); ++b) {
     unconverged += outcome.converged[b] ? 0 : 1;
     healing += outcome.healing[b] ? 1 : 0;
   }
@@ -337,12 +367,15 @@ void CaseRunner::run(const deck::Case& c, std::unique_ptr<Problem<Real>>& proble
   result.model_memory_bytes = solvers::model_memory(c, shape, comm_.size(), Exec().concurrency()).total();
   double work_here = 0;
   for (const double n : outcome.work) work_here += n;
-  result.work = comm_.sum(work_here) / double(c.batch);
+  result.work = comm_.sum(speaks ? work_here : 0.0) / double(c.batch);
   if (!outcome.work.empty()) work_here /= double(outcome.work.size());
   result.flops = comm_.sum(solver->flops(work_here));
   result.bytes = comm_.sum(solver->bytes(work_here));
-  if (iterative && c.history) result.history = gather_history(comm_, recording.history, c.batch, c.solver.sigma2_adaptive);
-  if (c.states) result.states = gather_states(comm_, solver->states(), c.batch);
+  result.messages_per_iteration = comm_.max(traffic.messages);
+  result.bytes_per_iteration = comm_.max(traffic.bytes);
+  if (iterative && c.history)
+    result.history = gather_history(comm_, recording.history, c.batch, c.solver.sigma2_adaptive, speaks);
+  if (c.states) result.states = gather_states(comm_, solver->states(), c);
 
   // --- verdict
   const double bound = error_bound(c.solver.tolerance, largest_state);

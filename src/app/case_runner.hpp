@@ -26,6 +26,7 @@ class CaseRunner {
   void run(const deck::Case& c, std::unique_ptr<Problem<Real>>& problem, record::CaseResult& result);
 
   const parallel::Comm& comm_;
+  std::unique_ptr<parallel::Comm> row_;  ///< the ranks that share this one's sequences; remade where time_ranks changes
   std::unique_ptr<Problem<float>> float_problem_;
   std::unique_ptr<Problem<double>> double_problem_;
 };

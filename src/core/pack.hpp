@@ -10,6 +10,16 @@
 #include <limits>
 #include <type_traits>
 
+#if defined(__FMA__)
+#include <immintrin.h>
+#endif
+
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define ELKHORN_SHUFFLES 1
+#endif
+#endif
+
 namespace elkhorn {
 
 template <class Real>
@@ -22,16 +32,40 @@ namespace detail {
 template <class Number, int N>
 struct vector_of;
 template <>
+struct vector_of<float, 4> {
+  typedef float type __attribute__((vector_size(16), aligned(sizeof(float))));
+};
+template <>
 struct vector_of<float, 8> {
   typedef float type __attribute__((vector_size(32), aligned(sizeof(float))));
+};
+template <>
+struct vector_of<float, 16> {
+  typedef float type __attribute__((vector_size(64), aligned(sizeof(float))));
+};
+template <>
+struct vector_of<double, 4> {
+  typedef double type __attribute__((vector_size(32), aligned(sizeof(double))));
 };
 template <>
 struct vector_of<double, 8> {
   typedef double type __attribute__((vector_size(64), aligned(sizeof(double))));
 };
 template <>
+struct vector_of<std::int32_t, 4> {
+  typedef std::int32_t type __attribute__((vector_size(16), aligned(sizeof(std::int32_t))));
+};
+template <>
 struct vector_of<std::int32_t, 8> {
   typedef std::int32_t type __attribute__((vector_size(32), aligned(sizeof(std::int32_t))));
+};
+template <>
+struct vector_of<std::int32_t, 16> {
+  typedef std::int32_t type __attribute__((vector_size(64), aligned(sizeof(std::int32_t))));
+};
+template <>
+struct vector_of<std::int64_t, 4> {
+  typedef std::int64_t type __attribute__((vector_size(32), aligned(sizeof(std::int64_t))));
 };
 template <>
 struct vector_of<std::int64_t, 8> {
@@ -112,6 +146,65 @@ KOKKOS_INLINE_FUNCTION void store(real_of<P>* p, P value) {
     *p = value;
 }
 
+namespace detail {
+template <class P>
+inline typename P::Bits to_bits(P x) {
+  typename P::Bits bits;
+  std::memcpy(&bits, &x.v, sizeof(bits));
+  return bits;
+}
+template <class P>
+inline P from_bits(typename P::Bits bits) {
+  P out;
+  std::memcpy(&out.v, &bits, sizeof(bits));
+  return out;
+}
+}  // namespace detail
+
+/// Two packs side by side, and the halves of such a pack.
+template <class Real, int N>
+inline Pack<Real, 2 * N> join(Pack<Real, N> low, Pack<Real, N> high) {
+#if ELKHORN_SHUFFLES  // stays in registers
+  if constexpr (N == 8)
+    return Pack<Real, 2 * N>(
+        __builtin_shufflevector(low.v, high.v, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+#endif
+  Pack<Real, 2 * N> out;
+  std::memcpy(&out.v, &low.v, sizeof(low.v));
+  std::memcpy(reinterpret_cast<char*>(&out.v) + sizeof(low.v), &high.v, sizeof(high.v));
+  return out;
+}
+template <int Half, class Real, int N>
+inline Pack<Real, N / 2> half(Pack<Real, N> x) {
+#if ELKHORN_SHUFFLES
+  constexpr int i = Half * N / 2;
+  if constexpr (N == 16)
+    return Pack<Real, N / 2>(__builtin_shufflevector(x.v, x.v, i, i + 1, i + 2, i + 3, i + 4, i + 5, i + 6, i + 7));
+#endif
+  Pack<Real, N / 2> out;
+  std::memcpy(&out.v, reinterpret_cast<const char*>(&x.v) + Half * sizeof(out.v), sizeof(out.v));
+  return out;
+}
+
+/// a · b + c, rounded once where the processor can. Sums in loops need this function: compilers fuse a · b + c when they
+/// like (GCC for AMD processors not in chains of 256-bit sums), and the same sum must be the same number in every kernel.
+template <class P>
+KOKKOS_INLINE_FUNCTION P multiply_add(P a, P b, P c) {
+#if defined(__AVX512F__) && defined(__AVX512VL__)
+  using Lanes = typename std::conditional_t<is_pack<P>, P, Pack<double, 8>>::Lanes;
+  if constexpr (std::is_same_v<P, Pack<float, 16>>) return P(Lanes(_mm512_fmadd_ps(a.v, b.v, c.v)));
+  if constexpr (std::is_same_v<P, Pack<float, 8>>) return P(Lanes(_mm256_fmadd_ps(a.v, b.v, c.v)));
+  if constexpr (std::is_same_v<P, Pack<float, 4>>) return P(Lanes(_mm_fmadd_ps(a.v, b.v, c.v)));
+  if constexpr (std::is_same_v<P, Pack<double, 8>>) return P(Lanes(_mm512_fmadd_pd(a.v, b.v, c.v)));
+  if constexpr (std::is_same_v<P, Pack<double, 4>>) return P(Lanes(_mm256_fmadd_pd(a.v, b.v, c.v)));
+#elif defined(__FMA__)
+  if constexpr (std::is_same_v<P, Pack<float, 8>>) return P(typename P::Lanes(_mm256_fmadd_ps(a.v, b.v, c.v)));
+  if constexpr (std::is_same_v<P, Pack<float, 4>>) return P(typename P::Lanes(_mm_fmadd_ps(a.v, b.v, c.v)));
+  if constexpr (std::is_same_v<P, Pack<double, 4>>) return P(typename P::Lanes(_mm256_fmadd_pd(a.v, b.v, c.v)));
+#endif
+  return a * b + c;
+}
+
 /// `mask ? yes : no`, lane by lane, where the mask is a < b.
 template <class P>
 KOKKOS_INLINE_FUNCTION P select_less(P a, P b, P yes, P no) {
@@ -128,17 +221,43 @@ KOKKOS_INLINE_FUNCTION P select_less_equal(P a, P b, P yes, P no) {
   else
     return a <= b ? yes : no;
 }
+/// The larger and the smaller of two; a where either is NaN.
 template <class P>
 KOKKOS_INLINE_FUNCTION P larger(P a, P b) {
+#if defined(__AVX512F__)  // one instruction, which compilers do not find where b is a constant
+  if constexpr (std::is_same_v<P, Pack<float, 16>>)
+    return P(typename P::Lanes(_mm512_mask_max_ps(b.v, __mmask16(-1), b.v, a.v)));
+  if constexpr (std::is_same_v<P, Pack<double, 8>>)
+    return P(typename P::Lanes(_mm512_mask_max_pd(b.v, __mmask8(-1), b.v, a.v)));
+#endif
   return select_less(a, b, b, a);
 }
 template <class P>
 KOKKOS_INLINE_FUNCTION P smaller(P a, P b) {
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<P, Pack<float, 16>>)
+    return P(typename P::Lanes(_mm512_mask_min_ps(b.v, __mmask16(-1), b.v, a.v)));
+  if constexpr (std::is_same_v<P, Pack<double, 8>>)
+    return P(typename P::Lanes(_mm512_mask_min_pd(b.v, __mmask8(-1), b.v, a.v)));
+#endif
   return select_less(b, a, b, a);
 }
 template <class P>
 KOKKOS_INLINE_FUNCTION P absolute(P a) {
-  return larger(a, -a);
+  if constexpr (is_pack<P>)
+    return detail::from_bits<P>(detail::to_bits(a) & std::numeric_limits<bits_of<real_of<P>>>::max());
+  else
+    return larger(a, -a);
+}
+/// `magnitude`, not negative, with the sign of `sign`.
+template <class P>
+KOKKOS_INLINE_FUNCTION P with_sign(P magnitude, P sign) {
+  if constexpr (is_pack<P>) {
+    constexpr bits_of<real_of<P>> sign_bit = std::numeric_limits<bits_of<real_of<P>>>::min();
+    return detail::from_bits<P>(detail::to_bits(magnitude) | (detail::to_bits(sign) & sign_bit));
+  } else {
+    return std::copysign(magnitude, sign);
+  }
 }
 template <class P>
 KOKKOS_INLINE_FUNCTION P square_root(P a) {

@@ -36,8 +36,14 @@ void reject_unavailable(const Case& one, bool ranks_are_known) {
     fail(one.origin("solver.sigma2"), "\"adaptive\" bounds increments, which does not go with the smoother; write a number");
   if (bounded && one.solver.sigma2_adaptive)
     fail(one.origin("solver.step_bound"), "does not go with sigma2 = \"adaptive\", which chooses its own; leave it out");
-  if (ranks_are_known)
-    unless(one.time_ranks == 1, "parallel.time_ranks", "ranks split the batch only: leave it out or write 1");
+  if (one.time_ranks == 1 || !ranks_are_known) return;
+  const std::string one_rank = "write parallel.time_ranks = 1 for it";
+  unless(one.solver.window == "full", "solver.window", "windows are not shared by ranks yet; " + one_rank);
+  unless(!one.solver.smoother, "solver.damping", "the smoother is not shared by ranks yet; " + one_rank);
+  unless(!one.solver.sigma2_adaptive, "solver.sigma2", "\"adaptive\" is not shared by ranks yet; " + one_rank);
+  unless(!bounded || one.solver.step_bound.rfind("absolute:", 0) == 0, "solver.step_bound",
+         "bounds relative to the states are not shared by ranks yet; write { absolute = … }, or " + one_rank);
+  unless(one.solver.scan != "flat", "solver.scan", "\"flat\" scans on one rank only; leave it out, or " + one_rank);
 }
 
 void set_item(Case& one, const Field& field, const Entry& entry, const toml::node& item) {

@@ -13,7 +13,7 @@ namespace {
 
 /// MPI counts are int: longer messages go in pieces of this many bytes.
 constexpr std::size_t piece_bytes = std::size_t{1} << 30;
-constexpr int gather_tag = 1;
+constexpr int gather_tag = 1, exchange_tag = 2;
 
 template <class Send>
 void in_pieces(void* data, std::size_t bytes, Send&& send) {
@@ -89,7 +89,8 @@ void Comm::release() noexcept {
 }
 
 Comm::Comm(Comm&& other) noexcept
-    : handle_(std::exchange(other.handle_, MPI_COMM_NULL)), rank_(other.rank_), size_(other.size_) {}
+    : handle_(std::exchange(other.handle_, MPI_COMM_NULL)), rank_(other.rank_), size_(other.size_),
+      traffic_(other.traffic_) {}
 
 Comm& Comm::operator=(Comm&& other) noexcept {
   if (this != &other) {
@@ -97,6 +98,7 @@ Comm& Comm::operator=(Comm&& other) noexcept {
     handle_ = std::exchange(other.handle_, MPI_COMM_NULL);
     rank_ = other.rank_;
     size_ = other.size_;
+    traffic_ = other.traffic_;
   }
   return *this;
 }
@@ -137,6 +139,8 @@ std::vector<double> Comm::max(const std::vector<double>& values) const {
   }
   check(MPI_Allreduce(MPI_IN_PLACE, both.data(), static_cast<int>(2 * n), MPI_DOUBLE, MPI_MAX, handle_),
         "MPI_Allreduce");
+  ++traffic_.messages;
+  traffic_.bytes += static_cast<long>(2 * n * sizeof(double));
   for (std::size_t i = 0; i < n; ++i)
     if (both[n + i] > 0) both[i] = std::numeric_limits<double>::quiet_NaN();
   both.resize(n);
@@ -147,6 +151,8 @@ std::vector<double> Comm::sum(const std::vector<double>& values) const {
   std::vector<double> out = values;
   check(MPI_Allreduce(MPI_IN_PLACE, out.data(), static_cast<int>(out.size()), MPI_DOUBLE, MPI_SUM, handle_),
         "MPI_Allreduce");
+  ++traffic_.messages;
+  traffic_.bytes += static_cast<long>(out.size() * sizeof(double));
   return out;
 }
 
@@ -156,6 +162,24 @@ double Comm::sum(double value) const { return reduce(handle_, value, MPI_DOUBLE,
 long Comm::max(long value) const { return reduce(handle_, value, MPI_LONG, MPI_MAX); }
 long Comm::min(long value) const { return reduce(handle_, value, MPI_LONG, MPI_MIN); }
 long Comm::sum(long value) const { return reduce(handle_, value, MPI_LONG, MPI_SUM); }
+
+void Comm::exchange_bytes(const void* data, std::size_t bytes, int to, void* incoming, std::size_t incoming_bytes,
+                          int from) const {
+  // All at once, and the longest wait last: nobody's send waits for a receive that comes later.
+  std::vector<MPI_Request> requests;
+  if (from >= 0)
+    in_pieces(incoming, incoming_bytes, [&](void* piece, int count) {
+      check(MPI_Irecv(piece, count, MPI_BYTE, from, exchange_tag, handle_, &requests.emplace_back()), "MPI_Irecv");
+    });
+  if (to >= 0) {
+    in_pieces(const_cast<void*>(data), bytes, [&](void* piece, int count) {
+      check(MPI_Isend(piece, count, MPI_BYTE, to, exchange_tag, handle_, &requests.emplace_back()), "MPI_Isend");
+    });
+    ++traffic_.messages;
+    traffic_.bytes += static_cast<long>(bytes);
+  }
+  check(MPI_Waitall(static_cast<int>(requests.size()), requests.data(), MPI_STATUSES_IGNORE), "MPI_Waitall");
+}
 
 void Comm::allgather_bytes(const void* value, void* all, std::size_t bytes) const {
   const int count = static_cast<int>(bytes);

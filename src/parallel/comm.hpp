@@ -24,6 +24,14 @@ class AgreedError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// What a rank has asked a communicator to move: a message it sends counts with its bytes, a reduction as one message of
+/// its numbers. What MPI makes of that underneath (trees, acknowledgements) is its own affair.
+struct Traffic {
+  long messages = 0;
+  long bytes = 0;
+};
+inline Traffic operator-(const Traffic& a, const Traffic& b) { return {a.messages - b.messages, a.bytes - b.bytes}; }
+
 /// Throws MpiError naming `call` unless `code` is MPI_SUCCESS.
 void check(int code, const char* call);
 
@@ -95,6 +103,14 @@ class Comm {
   std::vector<double> max(const std::vector<double>& values) const;
   std::vector<double> sum(const std::vector<double>& values) const;
 
+  /// Sends to rank `to` and receives from rank `from` at once, any number of bytes; no partner where that is negative.
+  /// Each side must know how many bytes come.
+  void exchange_bytes(const void* data, std::size_t bytes, int to, void* incoming, std::size_t incoming_bytes,
+                      int from) const;
+
+  /// Of the reductions over vectors and of `exchange_bytes`, since this communicator was made.
+  Traffic traffic() const { return traffic_; }
+
   /// One value of every rank, in rank order, on every rank. Collective.
   template <class T>
   std::vector<T> allgather(const T& value) const {
@@ -155,6 +171,7 @@ class Comm {
   MPI_Comm handle_ = MPI_COMM_NULL;
   int rank_ = 0;
   int size_ = 1;
+  mutable Traffic traffic_;
 };
 
 /// What() of a std::exception, a fixed sentence for anything else. `error` must not be null.

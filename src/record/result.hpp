@@ -59,6 +59,8 @@ struct CaseResult {
   double peak_memory_bytes = not_a_number;   ///< largest over ranks of the peak resident set during the case
   double model_memory_bytes = not_a_number;  ///< modelled, one rank
   double flops = not_a_number, bytes = not_a_number;  ///< modelled, one solve, all ranks
+  /// Along a time line in one iteration, of the rank that sends most (docs/parallel.md); 0 where no sequence is shared.
+  long messages_per_iteration = -1, bytes_per_iteration = -1;
   // arrays
   std::vector<double> time_s;          ///< [samples], largest over ranks
   std::vector<double> rank_time_s;     ///< [samples, ranks] row-major

@@ -59,6 +59,8 @@ void visit_attributes(Result& r, Visitor&& visit) {
   visit("model_memory_bytes", r.model_memory_bytes);
   visit("flops", r.flops);
   visit("bytes", r.bytes);
+  visit("messages_per_iteration", r.messages_per_iteration);
+  visit("bytes_per_iteration", r.bytes_per_iteration);
 }
 
 /// Calls visit(path, vector, shape) for every array of a case but `states`, which may be too large to walk

@@ -230,7 +230,8 @@ struct KalmanVariance {
 template <class Real>
 class ClampedFilter {
  public:
-  ClampedFilter(Engine engine, const LaneMap& map, const KalmanDiagonal<Real>& filter, const StepBound<Real>& bound);
+  ClampedFilter(Engine engine, const LaneMap& map, const KalmanDiagonal<Real>& filter, const StepBound<Real>& bound,
+                const parallel::TimeLine& line = parallel::TimeLine());
 
   /// Replaces r_t by δ_t in the filter's increment panel for all active sequences; the Jacobians of their lane groups
   /// do not survive.

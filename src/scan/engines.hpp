@@ -1,9 +1,14 @@
 /// The engines that run an element over time. A scan has three phases: summarise a chunk, scan the summaries, finish
 /// the chunk from its incoming state; `serial` is the third alone, `flat` leaves all three to Kokkos::parallel_scan.
+///
+/// Where ranks share sequences, time segments are chunks of chunks: between the first phase and the third the state after
+/// the segment of one rank goes to the rank that holds the next one (docs/parallel.md). With `serial` the ranks of a time
+/// line work one after the other; `flat` runs on one rank only.
 #pragma once
 
 #include <string>
 
+#include "parallel/time_line.hpp"
 #include "scan/elements.hpp"
 #include "scan/panel.hpp"
 
@@ -27,7 +32,7 @@ struct Choice {
 /// Resolves a deck's `scan` for a problem: the same choice for any number of ranks, so that answers do not depend on it.
 ///
 /// @param name     auto | serial | flat | chunked | chunked:N
-/// @param length   T
+/// @param length   T, or the longest segment of a rank where ranks share sequences
 /// @param batch    B of the whole run, all ranks
 /// @param threads  threads of one rank
 /// @param dense    whether chunk summaries cost matrix products
@@ -40,26 +45,36 @@ class Scan {
   using Real = typename Element::Real;
 
   /// `sample` gives the sizes (its panels may be empty).
-  Scan(Engine engine, const LaneMap& map, const Element& sample);
+  /// `map` is of this rank's segment of `line`, which all ranks of the line are to give the same sequences.
+  Scan(Engine engine, const LaneMap& map, const Element& sample, const parallel::TimeLine& line = parallel::TimeLine());
 
-  /// Replaces r_t by δ_t in `element.increment` for all sequences that are active.
+  /// Replaces r_t by δ_t in `element.increment` for all sequences that are active. Collective over the time line.
   void run(const Element& element, const Active& active) const;
 
   /// Bytes of work memory beyond the panels.
   double bytes() const {
-    return sizeof(Real) * (double(workspace_.size()) + double(states_.size()) + double(summaries_.size()));
+    return sizeof(Real) * (double(workspace_.size()) + double(states_.size()) + double(summaries_.size()) +
+                           double(incoming_.size()) + double(outgoing_.size()));
   }
 
  private:
   void serial(const Element& element, const Active& active) const;
   void flat(const Element& element, const Active& active) const;
   void chunked(const Element& element, const Active& active) const;
+  void receive() const;
+  void send() const;
+  /// A single chunk is summarised only where that lets the next rank start before this one has finished.
+  bool summarises() const {
+    return engine_ == Engine::chunked && (map_.chunks > 1 || (line_.has_previous() && line_.has_next()));
+  }
 
   Engine engine_;
   LaneMap map_;
+  parallel::TimeLine line_;
   Matrix<Real> workspace_;  ///< (concurrent work items, state + summary + scratch)
   Matrix<Real> states_;     ///< chunked: (group·slots, state) the state before each chunk
   Matrix<Real> summaries_;  ///< chunked: (group·slots, summary)
+  Matrix<Real> incoming_, outgoing_;  ///< (sequence, slots·state): from the previous rank, to the next
 };
 
 extern template class Scan<AffineDiagonal<float>>;

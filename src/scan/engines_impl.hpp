@@ -27,12 +27,17 @@ template <class S>
 KOKKOS_INLINE_FUNCTION void clear(const S& s, int n) {
   for (int i = 0; i < n; ++i) s.set(i, typename S::Number(real_of<typename S::Number>(0)));
 }
+/// One lane of a strip of packs.
+template <class P, int Stride>
+KOKKOS_INLINE_FUNCTION Strip<real_of<P>, Stride> one_lane(const Strip<P, Stride>& s, int lane) {
+  return {s.p + lane};
+}
 template <class A, class B>
 KOKKOS_INLINE_FUNCTION void copy(const A& to, const B& from, int n) {
   for (int i = 0; i < n; ++i) to.set(i, from[i]);
 }
 
-/// Groups that lie wholly in the first chunk need no summary: phase 1 finishes them.
+/// Groups that lie wholly in the first chunk of all need no summary: phase 1 finishes them.
 KOKKOS_INLINE_FUNCTION bool wholly_first(const LaneMap& map, long group) { return (group + 1) * lane_width <= map.batch; }
 /// Groups that lie wholly in the last chunk (or padding): nothing needs their summary.
 KOKKOS_INLINE_FUNCTION bool wholly_last(const LaneMap& map, long group) {
@@ -49,7 +54,15 @@ struct LaneItems {
   LaneMap map;
   Active active;
   Matrix<Real> workspace, states, summaries;
+  Matrix<Real> incoming, outgoing;  ///< (sequence, slot·state); empty where no rank holds earlier, later steps
   Token token;
+
+  KOKKOS_INLINE_FUNCTION bool is_first() const { return incoming.extent(0) == 0; }
+  KOKKOS_INLINE_FUNCTION bool is_last() const { return outgoing.extent(0) == 0; }
+  /// The state of one sequence between two ranks.
+  KOKKOS_INLINE_FUNCTION Strip<Real, 1> between(const Matrix<Real>& where, long sequence, int slot) const {
+    return {&where(sequence, slot * element.state_size())};
+  }
 
   long items() const { return map.groups * element.slots() * items_per_group; }
 
@@ -68,7 +81,7 @@ struct LaneItems {
   }
 };
 
-/// Phase 3, or the whole of a serial scan: from the incoming state to the increments.
+/// Phase 3, or the whole of a serial scan of a single chunk: from the incoming state to the increments.
 template <class Element, bool whole>
 struct Finish : LaneItems<Element> {
   using Base = LaneItems<Element>;
@@ -78,20 +91,39 @@ struct Finish : LaneItems<Element> {
     const auto it = this->item(index);
     const Element& e = this->element;
     if (!this->active.group(this->map, it.group)) return;
-    if (!whole && wholly_first(this->map, it.group)) return;
+    if (!whole && this->is_first() && wholly_first(this->map, it.group)) return;
     const int id = this->token.acquire();
     const auto x = work_strip<P>(this->workspace, id, 0);
     const auto scratch = work_strip<P>(this->workspace, id, e.state_size() + e.summary_size());
-    if (whole)
+    if (whole) {
       clear(x, e.state_size());
-    else
+      if (!this->is_first())
+        each_sequence(it, [&](long sequence, int w) {
+          copy(one_lane(x, w), this->between(this->incoming, sequence, it.slot), e.state_size());
+        });
+    } else {
       copy(x, this->template stored<P>(this->states, it.group, it.slot, it.lane), e.state_size());
+    }
     for (long k = 0; k < this->map.steps; ++k) e.advance(x, Site{it.group, k, it.lane}, it.slot, scratch, true);
+    if (whole && !this->is_last())
+      each_sequence(it, [&](long sequence, int w) {
+        copy(this->between(this->outgoing, sequence, it.slot), one_lane(x, w), e.state_size());
+      });
     this->token.release(id);
+  }
+
+  /// f(sequence, lane in the pack) for the lanes of an item, of a single chunk.
+  template <class F>
+  KOKKOS_INLINE_FUNCTION void each_sequence(const typename Base::Item& it, const F& f) const {
+    for (int w = 0; w < width_of<P>; ++w) {
+      const long lane = it.group * lane_width + it.lane + w;
+      if (lane < this->map.lanes()) f(lane, w);
+    }
   }
 };
 
-/// Phase 1: the summary of every chunk that another one follows; chunk 0 is finished at once where it fills groups.
+/// Phase 1: the summary of every chunk that another one follows, on this rank or the next. The first chunk of all starts
+/// from a known state: it is finished at once where it fills groups.
 template <class Element>
 struct Summarise : LaneItems<Element> {
   using Base = LaneItems<Element>;
@@ -100,29 +132,42 @@ struct Summarise : LaneItems<Element> {
   KOKKOS_INLINE_FUNCTION void operator()(long index) const {
     const auto it = this->item(index);
     const Element& e = this->element;
-    if (!this->active.group(this->map, it.group) || wholly_last(this->map, it.group)) return;
+    if (!this->active.group(this->map, it.group) || (this->is_last() && wholly_last(this->map, it.group))) return;
     const int id = this->token.acquire();
     const auto x = work_strip<P>(this->workspace, id, 0);
     const auto sum = x.from(e.state_size());
     const auto scratch = sum.from(e.summary_size());
     // The state after chunk 0 always comes from advancing, also where its lanes share a group with other chunks: then
     // the answer does not depend on how many sequences this rank has.
-    const bool whole = wholly_first(this->map, it.group);
-    if (it.group * lane_width < this->map.batch) {
+    const bool whole = this->is_first() && wholly_first(this->map, it.group);
+    if (this->is_first() && it.group * lane_width < this->map.batch) {
       clear(x, e.state_size());
       for (long k = 0; k < this->map.steps; ++k) e.advance(x, Site{it.group, k, it.lane}, it.slot, scratch, whole);
       copy(this->template stored<P>(this->states, it.group, it.slot, it.lane), x, e.state_size());
     }
     if (!whole) {
+      const auto out = this->template stored<P>(this->summaries, it.group, it.slot, it.lane);
+      // Where this rank's last chunk is a shorter one and its summary counts, its lanes are taken out half-way.
+      const long cut = this->is_last() ? 0 : this->map.length % this->map.steps;
       e.identity(sum, it.slot);
-      for (long k = 0; k < this->map.steps; ++k) e.append(sum, Site{it.group, k, it.lane}, it.slot, scratch);
-      copy(this->template stored<P>(this->summaries, it.group, it.slot, it.lane), sum, e.summary_size());
+      for (long k = 0; k < this->map.steps; ++k) {
+        if (cut > 0 && k == cut) copy(out, sum, e.summary_size());
+        e.append(sum, Site{it.group, k, it.lane}, it.slot, scratch);
+      }
+      if (cut == 0) copy(out, sum, e.summary_size());
+      for (int w = 0; cut > 0 && w < width_of<P>; ++w)
+        if (this->map.steps_of(it.group * lane_width + it.lane + w) == this->map.steps)
+          copy(one_lane(out, w), one_lane(sum, w), e.summary_size());
     }
     this->token.release(id);
   }
 };
 
-/// Phase 2: along the chunks of one sequence, the state before each.
+/// Phase 2: along the chunks of one sequence, the state before each, and the one after them for the next rank.
+///
+/// Summaries are applied to the state one by one rather than composed first: that costs a matrix-vector product a chunk
+/// instead of a matrix product, and never forms the product of all Jacobians of a segment, which may overflow where
+/// states are moderate.
 template <class Element>
 struct ScanSummaries : LaneItems<Element> {
   using Real = typename Element::Real;
@@ -135,22 +180,26 @@ struct ScanSummaries : LaneItems<Element> {
     const int id = this->token.acquire();
     const auto x = work_strip<Real>(this->workspace, id, 0);
     const auto scratch = x.from(e.state_size() + e.summary_size());
-    clear(x, e.state_size());
+    if (this->is_first())
+      clear(x, e.state_size());
+    else
+      copy(x, this->between(this->incoming, sequence, slot), e.state_size());
     for (long c = 0; c < this->map.chunks; ++c) {
       const long lane = c * this->map.batch + sequence;
       const long group = lane / lane_width;
       const int within = static_cast<int>(lane % lane_width);
       const auto state = this->template stored<Real>(this->states, group, slot, within);
-      if (c == 0) {  // phase 1 left there the state after chunk 0; before it the state is 0
+      if (c == 0 && this->is_first()) {  // phase 1 left there the state after chunk 0; before it the state is 0
         copy(x, state, e.state_size());
         clear(state, e.state_size());
         continue;
       }
       copy(state, x, e.state_size());
-      if (c + 1 < this->map.chunks)
+      if ((c + 1 < this->map.chunks || !this->is_last()) && this->map.steps_of(lane) > 0)
         e.apply(this->template stored<Real>(this->summaries, group, slot, within), x, Site{group, 0, within}, slot,
                 scratch);
     }
+    if (!this->is_last()) copy(this->between(this->outgoing, sequence, slot), x, e.state_size());
     this->token.release(id);
   }
 };
@@ -168,12 +217,16 @@ struct Walk : LaneItems<Element> {
     const int id = this->token.acquire();
     const auto x = work_strip<Real>(this->workspace, id, 0);
     const auto scratch = x.from(e.state_size() + e.summary_size());
-    clear(x, e.state_size());
+    if (this->is_first())
+      clear(x, e.state_size());
+    else
+      copy(x, this->between(this->incoming, sequence, slot), e.state_size());
     for (long c = 0; c < this->map.chunks; ++c) {
       const long lane = c * this->map.batch + sequence;
       for (long k = 0; k < this->map.steps_of(lane); ++k)
         e.advance(x, Site{lane / lane_width, k, static_cast<int>(lane % lane_width)}, slot, scratch, true);
     }
+    if (!this->is_last()) copy(this->between(this->outgoing, sequence, slot), x, e.state_size());
     this->token.release(id);
   }
 };
@@ -245,19 +298,26 @@ struct FlatScan {
 }  // namespace detail
 
 template <class Element>
-Scan<Element>::Scan(Engine engine, const LaneMap& map, const Element& sample) : engine_(engine), map_(map) {
+Scan<Element>::Scan(Engine engine, const LaneMap& map, const Element& sample, const parallel::TimeLine& line)
+    : engine_(engine), map_(map), line_(line) {
   using detail::padded;
   const long each = sizeof(Real);
+  const long between = long(sample.slots()) * sample.state_size();
+  if (engine == Engine::flat && !line.whole())
+    throw std::invalid_argument("scan = \"flat\" runs on one rank in time only");
   if (engine != Engine::flat) {
     const long reals = long(sample.state_size() + sample.summary_size() + sample.scratch_size()) *
                        width_of<LanePack<Real>>;
     workspace_ = make_view<Matrix<Real>>("scan workspace", detail::Token().size(), padded(reals, each));
   }
-  if (engine == Engine::chunked && map.chunks > 1) {
+  if (summarises()) {
     const long rows = map.groups * sample.slots();
     states_ = make_view<Matrix<Real>>("scan states", rows, padded(long(sample.state_size()) * lane_width, each));
     summaries_ = make_view<Matrix<Real>>("scan summaries", rows, padded(long(sample.summary_size()) * lane_width, each));
   }
+  // zeros: states of sequences that no longer iterate are sent as well
+  if (line.has_previous()) incoming_ = Matrix<Real>("scan incoming", std::size_t(map.batch), std::size_t(between));
+  if (line.has_next()) outgoing_ = Matrix<Real>("scan outgoing", std::size_t(map.batch), std::size_t(between));
 }
 
 template <class Element>
@@ -266,13 +326,31 @@ void Scan<Element>::run(const Element& element, const Active& active) const {
   switch (engine_) {
     case Engine::serial: return serial(element, active);
     case Engine::flat: return flat(element, active);
-    case Engine::chunked: return chunked(element, active);
+    case Engine::chunked: return summarises() ? chunked(element, active) : serial(element, active);
   }
 }
 
 template <class Element>
+void Scan<Element>::receive() const {
+  if (!line_.has_previous()) return;
+  const auto host = Kokkos::create_mirror_view(incoming_);
+  line_.receive_previous(host.data(), host.size() * sizeof(Real));
+  Kokkos::deep_copy(Exec(), incoming_, host);
+  Exec().fence();
+}
+
+template <class Element>
+void Scan<Element>::send() const {
+  if (!line_.has_next()) return;
+  Exec().fence();
+  const auto host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), outgoing_);
+  line_.send_next(host.data(), host.size() * sizeof(Real));
+}
+
+template <class Element>
 void Scan<Element>::serial(const Element& element, const Active& active) const {
-  const detail::LaneItems<Element> base{element, map_, active, workspace_, states_, summaries_, {}};
+  const detail::LaneItems<Element> base{element, map_, active, workspace_, states_, summaries_, incoming_, outgoing_, {}};
+  receive();
   if (map_.chunks == 1) {
     Kokkos::parallel_for("scan serial", Kokkos::RangePolicy<Exec>(0, base.items()),
                          detail::Finish<Element, true>{base});
@@ -280,6 +358,7 @@ void Scan<Element>::serial(const Element& element, const Active& active) const {
     Kokkos::parallel_for("scan serial", Kokkos::RangePolicy<Exec>(0, map_.batch * element.slots()),
                          detail::Walk<Element>{base});
   }
+  send();
 }
 
 template <class Element>
@@ -305,12 +384,13 @@ void Scan<Element>::flat(const Element& element, const Active& active) const {
 
 template <class Element>
 void Scan<Element>::chunked(const Element& element, const Active& active) const {
-  if (map_.chunks == 1) return serial(element, active);
-  const detail::LaneItems<Element> base{element, map_, active, workspace_, states_, summaries_, {}};
+  const detail::LaneItems<Element> base{element, map_, active, workspace_, states_, summaries_, incoming_, outgoing_, {}};
   const Kokkos::RangePolicy<Exec> lanes(0, base.items());
   Kokkos::parallel_for("scan summarise", lanes, detail::Summarise<Element>{base});
+  receive();
   Kokkos::parallel_for("scan summaries", Kokkos::RangePolicy<Exec>(0, map_.batch * element.slots()),
                        detail::ScanSummaries<Element>{base});
+  send();
   Kokkos::parallel_for("scan finish", lanes, detail::Finish<Element, false>{base});
 }
 

@@ -121,6 +121,32 @@ struct Unpack {
   }
 };
 
+/// The state after each slot's last step in the frame.
+template <class Real>
+struct TakeLastState {
+  Frame frame;
+  scan::Panel<Real> states;
+  Matrix<Real> last;  ///< out (slot, D)
+
+  KOKKOS_INLINE_FUNCTION void operator()(long slot) const {
+    const long chunk = (frame.map.length - 1) / frame.map.steps, lane = chunk * frame.map.batch + slot;
+    for (int i = 0; i < static_cast<int>(states.extent(2)); ++i)
+      last(slot, i) = states(lane / lane_width, frame.map.steps_of(lane), i, lane % lane_width);
+  }
+};
+
+/// The state before each slot's first step.
+template <class Real>
+struct PutFirstState {
+  Matrix<Real> first;  ///< (slot, D)
+  scan::Panel<Real> states;
+
+  KOKKOS_INLINE_FUNCTION void operator()(long slot) const {
+    for (int i = 0; i < static_cast<int>(states.extent(2)); ++i)
+      states(slot / lane_width, 0, i, slot % lane_width) = first(slot, i);
+  }
+};
+
 /// The largest number of each lane over its blocks.
 template <class Real>
 struct LargestOfLane {

@@ -36,8 +36,8 @@ long jacobian_components(Linearization l, long dim) {
 template <class Real, class Element>
 class ElementScan : public IncrementScan<Real> {
  public:
-  ElementScan(scan::Engine engine, const scan::LaneMap& map, const Element& element)
-      : element_(element), scan_(engine, map, element) {}
+  ElementScan(scan::Engine engine, const scan::LaneMap& map, const Element& element, const parallel::TimeLine& line)
+      : element_(element), scan_(engine, map, element, line) {}
   void run(const scan::Active& active) const override { scan_.run(element_, active); }
   double bytes() const override { return scan_.bytes(); }
 
@@ -61,8 +61,8 @@ template <class Real>
 class ClampedFilterScan : public IncrementScan<Real> {
  public:
   ClampedFilterScan(scan::Engine engine, const scan::LaneMap& map, const scan::KalmanDiagonal<Real>& filter,
-                    const scan::StepBound<Real>& bound)
-      : filter_(engine, map, filter, bound) {}
+                    const scan::StepBound<Real>& bound, const parallel::TimeLine& line)
+      : filter_(engine, map, filter, bound, line) {}
   void run(const scan::Active& active) const override { filter_.run(active); }
   double bytes() const override { return filter_.bytes(); }
 
@@ -73,11 +73,12 @@ class ClampedFilterScan : public IncrementScan<Real> {
 template <class Real>
 std::unique_ptr<IncrementScan<Real>> make_scan(const SolverKind& kind, const deck::SolverConfig& config,
                                                const Trust<Real>& trust, scan::Engine engine, const scan::LaneMap& map,
-                                               const scan::Panel<Real>& jacobian, const scan::Panel<Real>& residual) {
+                                               const scan::Panel<Real>& jacobian, const scan::Panel<Real>& residual,
+                                               const parallel::TimeLine& line) {
   const int dim = static_cast<int>(residual.extent(2));
   const scan::StepBound<Real>& bound = trust.bound();
   const auto plain = [&](auto element) -> std::unique_ptr<IncrementScan<Real>> {
-    return std::make_unique<ElementScan<Real, decltype(element)>>(engine, map, element);
+    return std::make_unique<ElementScan<Real, decltype(element)>>(engine, map, element, line);
   };
   const auto affine = [&](const scan::AffineDiagonal<Real>& element) {
     return trust.bounded() ? plain(scan::AffineDiagonalClamped<Real>{element, bound}) : plain(element);
@@ -89,7 +90,7 @@ std::unique_ptr<IncrementScan<Real>> make_scan(const SolverKind& kind, const dec
       if (!damped) return affine({jacobian, residual, dim});
       const scan::KalmanDiagonal<Real> filter{jacobian, residual, dim, region, {}};
       if (config.smoother) return std::make_unique<SmootherScan<Real, scan::KalmanDiagonal<Real>>>(engine, map, filter);
-      if (trust.bounded()) return std::make_unique<ClampedFilterScan<Real>>(engine, map, filter, bound);
+      if (trust.bounded()) return std::make_unique<ClampedFilterScan<Real>>(engine, map, filter, bound, line);
       return plain(filter);
     }
     case Linearization::dense: {
@@ -146,19 +147,22 @@ struct Newton<Real>::Status {
 
 template <class Real>
 Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& instance, const Setup<Real>& setup)
-    : kind_(kind), instance_(instance), config_(setup.config), global_batch_(setup.global_batch),
+    : kind_(kind), instance_(instance), config_(setup.config),
+      line_(setup.line.value_or(parallel::TimeLine(instance.length()))), global_batch_(setup.global_batch),
       threads_(setup.threads), progress_(setup.progress), windowed_(config_.window != "full"),
-      windows_(window_model(global_batch_, threads_), instance.length(), instance.batch()),
+      windows_(window_model(global_batch_, threads_), line_.length(), instance.batch()),
       trust_(TrustModel(kind, config_), instance.initial) {
   const long length = instance.length(), batch = instance.batch();
   const long dim = instance.system->state_dim();
   // An undamped solver settles a step an iteration at least; a full-length solve that takes 10,000 is hopeless. Through
   // windows iterations are small and many.
   max_iterations_ = config_.max_iterations > 0 ? config_.max_iterations
-                    : windowed_                ? std::max(10000L, 4 * length)
-                                               : std::min(std::max(1L, length), 10000L);
+                    : windowed_                ? std::max(10000L, 4 * line_.length())
+                                               : std::min(std::max(1L, line_.length()), 10000L);
   if (windowed_ && config_.stop != deck::Stop::residual)
     throw std::invalid_argument("a window needs stop = \"residual\": only residuals tell which states are settled");
+  if (!line_.whole() && (windowed_ || config_.smoother || TrustModel(kind, config_).bound == TrustModel::Bound::relative))
+    throw std::invalid_argument("windows, the smoother and bounds relative to the states need all steps on one rank");
 
   Guess<Real>& guess = iterate_.guess;
   guess.initial = instance.initial;
@@ -206,8 +210,11 @@ WindowModel Newton<Real>::window_model(long global_batch, int threads) const {
 /// sequences changes no sum.
 template <class Real>
 void Newton<Real>::lay_out() {
-  const long width = windows_.width(), dim = instance_.system->state_dim(), n = instance_.system->input_dim();
-  choice_ = scan::choose(config_.scan, width, global_batch_, threads_, kind_.linearization == Linearization::dense);
+  const long dim = instance_.system->state_dim(), n = instance_.system->input_dim();
+  // Segments of a time line differ by a step; the engine is chosen by the longest, so that all ranks choose the same.
+  const long width = line_.whole() ? windows_.width() : instance_.length();
+  choice_ = scan::choose(config_.scan, line_.whole() ? width : line_.longest(), global_batch_, threads_,
+                         kind_.linearization == Linearization::dense);
   const scan::LaneMap map(width, slots(), choice_.chunks);
   choice_.chunks = map.chunks;
   const long G = map.groups, L = map.steps;
@@ -233,7 +240,8 @@ void Newton<Real>::lay_out() {
       lengths_ = make_view<Vector<long>>("lengths", slots());
     }
     trust_.prepare(map);
-    scan_ = make_scan<Real>(kind_, config_, trust_, choice_.engine, map, jacobian_, residual_);
+    scan_ = make_scan<Real>(kind_, config_, trust_, choice_.engine, map, jacobian_, residual_, line_);
+    if (!line_.whole()) boundary_ = make_view<Matrix<Real>>("boundary", slots(), dim);
   }
   frame_.map.lengths = lengths_;
   place_slots();
@@ -298,8 +306,26 @@ void Newton<Real>::start() {
   Kokkos::deep_copy(Exec(), active_.sequences, 1);
 }
 
+/// The state before this rank's first step is the last one of the rank before, guess or iterate.
+template <class Real>
+void Newton<Real>::pass_on_states() {
+  if (!line_.has_previous() && !line_.has_next()) return;
+  const Kokkos::RangePolicy<Exec> each(0, slots());
+  if (line_.has_next())
+    Kokkos::parallel_for("take last state", each, TakeLastState<Real>{frame_, states_, boundary_});
+  const auto sent = Kokkos::create_mirror(boundary_), received = Kokkos::create_mirror(boundary_);
+  Kokkos::deep_copy(Exec(), sent, boundary_);
+  Exec().fence();
+  line_.shift(sent.data(), received.data(), sent.size() * sizeof(Real));
+  if (!line_.has_previous()) return;
+  Kokkos::deep_copy(Exec(), boundary_, received);
+  Kokkos::parallel_for("put first state", each, PutFirstState<Real>{boundary_, states_});
+  Exec().fence();
+}
+
 template <class Real>
 void Newton<Real>::evaluate(Linearization linearization) {
+  pass_on_states();
   instance_.system->evaluate(linearization, {frame_.map, active_, states_, inputs_, residual_, jacobian_, worst_});
   const bool shaped = config_.damping_factor != 0 || config_.clip_jacobians;
   if (shaped && linearization == kind_.linearization && jacobian_.extent(2) > 0)
@@ -404,7 +430,7 @@ std::vector<double> Newton<Real>::largest(const LaneNumbers<Real>& numbers) {
 
 template <class Real>
 void Newton<Real>::record_mad(const Status& status, long iteration, Recording<Real>& recording) {
-  if (recording.oracle.extent(0) == 0) return;
+  if (recording.oracle.extent(1) == 0) return;
   const scan::LaneMap& map = frame_.map;
   const auto sums = make_view<LaneNumbers<double>>("errors", map.groups, blocks(map.steps), lane_width);
   over_blocks("compare", map, 1,
@@ -415,14 +441,16 @@ void Newton<Real>::record_mad(const Status& status, long iteration, Recording<Re
   for (long lane = 0; lane < map.lanes(); ++lane)
     for (long block = 0; block < blocks(map.steps); ++block)
       mad[static_cast<std::size_t>(sequence(map.sequence_of(lane)))] += host(lane / lane_width, block, lane % lane_width);
+  mad = line_.sum(mad);
   for (std::size_t b = 0; b < mad.size(); ++b)
     recording.history.mad.push_back(status.iterations[b] == iteration ? mad[b] / recording.measure.divisor : nan);
 }
 
 template <class Real>
 Outcome Newton<Real>::solve(Recording<Real>* recording) {
-  const long batch = instance_.batch(), length = instance_.length();
+  const long batch = instance_.batch(), length = line_.length();
   Status status(batch);
+  parallel::Traffic each_iteration;
   start();
   // Numbers of sequence b go into a history only while it iterates, its last state included: status.iterations[b] counts
   // its steps, so it equals the loop's count exactly then.
@@ -444,6 +472,7 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
   std::vector<double> residual;  // the largest of each slot
   const bool by_residual = config_.stop == deck::Stop::residual;
   for (long iteration = 0;; ++iteration) {
+    const parallel::Traffic before = line_.traffic();
     const bool last = iteration == max_iterations_ || !status.any_active();
     // The stop rules `update` and `iterations` need no residual after the last step, unless it is to be recorded.
     if (last && !by_residual && !history) break;
@@ -451,7 +480,7 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
       if (history && !status.any_active()) Kokkos::deep_copy(Exec(), active_.sequences, 1);
       for (bool again = true; again;) {
         evaluate(last ? Linearization::zero : kind_.linearization);
-        residual = largest(worst_);
+        residual = line_.max(largest(worst_));
         if (windowed_) find_fronts();
         bool all_settled = windowed_;
         for (long j = 0; j < slots(); ++j) {
@@ -500,7 +529,8 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
       go_on();
     }
     update();
-    const std::vector<double> moved = largest(worst_);
+    std::vector<double> moved = largest(worst_);
+    if (config_.stop == deck::Stop::update || history) moved = line_.max(moved);
     const auto resets = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), resets_);
     std::fill(status.resets.begin(), status.resets.end(), 0.0);
     const scan::LaneMap& map = frame_.map;
@@ -510,6 +540,12 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
       for (long block = 0; block < blocks(map.steps); ++block)
         status.resets[b] += resets(lane / lane_width, block, lane % lane_width);
     }
+    if (history) {
+      status.resets = line_.sum(status.resets);
+      at_bound = line_.sum(at_bound);
+    }
+    const parallel::Traffic now = line_.traffic() - before;
+    each_iteration = {std::max(each_iteration.messages, now.messages), std::max(each_iteration.bytes, now.bytes)};
     const std::vector<char> was_active = status.active;
     for (long j = 0; j < slots(); ++j) {
       const auto b = static_cast<std::size_t>(sequence(j)), slot = static_cast<std::size_t>(j);
@@ -549,7 +585,9 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
   if (config_.stop == deck::Stop::iterations)
     for (std::size_t b = 0; b < status.residual.size(); ++b)
       status.converged[b] = status.residual[b] <= config_.tolerance;
-  return {status.iterations, status.residual, status.converged, status.healing, status.work};
+  const std::vector<double> healing = line_.max(std::vector<double>(status.healing.begin(), status.healing.end()));
+  status.healing.assign(healing.begin(), healing.end());
+  return {status.iterations, status.residual, status.converged, status.healing, status.work, each_iteration};
 }
 
 /// Of the scan, for one step of one sequence.

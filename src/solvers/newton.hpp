@@ -54,6 +54,7 @@ class Newton : public Solver<Real> {
   void select(const std::vector<char>& slots, const scan::Active& active);
   void pack(const std::vector<char>& slots);
   void unpack(const std::vector<char>& slots);
+  void pass_on_states();
   void evaluate(systems::Linearization linearization);
   void find_fronts();
   void update();
@@ -67,6 +68,7 @@ class Newton : public Solver<Real> {
   SolverKind kind_;
   systems::Instance<Real> instance_;
   deck::SolverConfig config_;
+  parallel::TimeLine line_;
   long global_batch_;
   int threads_;
   std::function<void(double)> progress_;
@@ -85,6 +87,7 @@ class Newton : public Solver<Real> {
   scan::Panel<Real> states_, inputs_, residual_, jacobian_;
   LaneNumbers<Real> worst_;
   LaneNumbers<int> resets_;
+  Matrix<Real> boundary_;           ///< (slot, D): a state between two ranks of the time line
   Vector<Real> lane_numbers_, slot_settled_;
   Vector<long> slot_front_, lengths_;
   scan::Active active_, moving_;    ///< slots

@@ -1,23 +1,45 @@
-/// The sequential oracle as a solver: s_t = f(s_{t−1}, u_t), step by step, parallel over sequences only.
+/// The sequential oracle as a solver: s_t = f(s_{t−1}, u_t), step by step, parallel over sequences only. The ranks of a
+/// time line work one after the other.
 #pragma once
 
 #include "solvers/solver.hpp"
 
 namespace elkhorn::solvers {
 
+/// Rolls this rank's steps out from where the rank before ends. Collective over the time line. Fences before it returns.
+/// @param states out (steps of this rank, B, D)
+template <class Real>
+void roll_out(const systems::Instance<Real>& instance, const parallel::TimeLine& line, const Rows<Real>& states) {
+  Matrix<Real> initial = instance.initial;
+  if (line.has_previous()) {
+    initial = make_view<Matrix<Real>>("incoming state", initial.extent(0), initial.extent(1));
+    const auto host = Kokkos::create_mirror_view(initial);
+    line.receive_previous(host.data(), host.size() * sizeof(Real));
+    Kokkos::deep_copy(initial, host);
+  }
+  instance.system->rollout(instance.drivers, initial, states);
+  Exec().fence();
+  if (!line.has_next() || states.extent(0) == 0) return;
+  const auto last = Kokkos::subview(states, states.extent(0) - 1, Kokkos::ALL, Kokkos::ALL);
+  const auto outgoing = make_view<Matrix<Real>>("outgoing state", states.extent(1), states.extent(2));
+  Kokkos::deep_copy(outgoing, last);
+  const auto host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), outgoing);
+  line.send_next(host.data(), host.size() * sizeof(Real));
+}
+
 template <class Real>
 class Sequential : public Solver<Real> {
  public:
-  explicit Sequential(const systems::Instance<Real>& instance)
-      : instance_(instance),
+  Sequential(const systems::Instance<Real>& instance, const parallel::TimeLine& line)
+      : instance_(instance), line_(line),
         answer_(make_view<Rows<Real>>("answer", instance.length(), instance.batch(), instance.system->state_dim())) {}
 
   Outcome solve(Recording<Real>*) override {
-    instance_.system->rollout(instance_.drivers, instance_.initial, answer_);
-    Exec().fence();
+    const parallel::Traffic before = line_.traffic();
+    roll_out(instance_, line_, answer_);
     const std::size_t batch = static_cast<std::size_t>(instance_.batch());
     return {std::vector<long>(batch, 1), std::vector<double>(batch, 0.0), std::vector<char>(batch, 1),
-            std::vector<char>(batch, 0), std::vector<double>(batch, 1.0)};
+            std::vector<char>(batch, 0), std::vector<double>(batch, 1.0), line_.traffic() - before};
   }
   const Rows<Real>& states() const override { return answer_; }
   std::string scan() const override { return ""; }
@@ -30,6 +52,7 @@ class Sequential : public Solver<Real> {
   double rows() const { return double(instance_.length()) * double(instance_.batch()); }
 
   systems::Instance<Real> instance_;
+  parallel::TimeLine line_;
   Rows<Real> answer_;
 };
 

@@ -12,7 +12,11 @@ template <class Real>
 std::unique_ptr<Solver<Real>> make_solver(const systems::Instance<Real>& instance, const Setup<Real>& setup) {
   const SolverKind* kind = find_kind(setup.config.kind);
   if (!kind) throw std::invalid_argument("no solver is named '" + setup.config.kind + "'");
-  if (!kind->iterative) return std::make_unique<Sequential<Real>>(instance);
+  if (setup.line && setup.line->steps().size() != instance.length())
+    throw std::invalid_argument("the instance has " + std::to_string(instance.length()) + " steps, its time line says " +
+                                std::to_string(setup.line->steps().size()));
+  if (!kind->iterative)
+    return std::make_unique<Sequential<Real>>(instance, setup.line.value_or(parallel::TimeLine(instance.length())));
   return std::make_unique<Newton<Real>>(*kind, instance, setup);
 }
 
@@ -22,17 +26,20 @@ template std::unique_ptr<Solver<double>> make_solver(const systems::Instance<dou
 MemoryModel model_memory(const deck::Case& c, const systems::Shape& shape, int ranks, int threads) {
   const SolverKind* kind = find_kind(c.solver.kind);
   const double real = c.precision == deck::Precision::float32 ? 4 : 8;
-  const double D = double(shape.state_dim), n = double(shape.input_dim), T = double(shape.length);
+  const double D = double(shape.state_dim), n = double(shape.input_dim);
+  const long length = parallel::split(shape.length, c.time_ranks, 0).size();
   const long local = parallel::split(c.batch, ranks / c.time_ranks, 0).size();
-  const double rows = T * double(local);
+  const double rows = double(length) * double(local);
   MemoryModel out;
   out.drivers = real * rows * n + real * double(local) * D;
+  // A rank in time makes all drivers of its sequences before it keeps its own.
+  if (c.time_ranks > 1) out.drivers += real * double(shape.length) * double(local) * n;
   // The answer, the oracle it is validated against, and the last answer, kept as a guess for the next case.
   out.answer = real * rows * D * 3;
   if (!kind || !kind->iterative) return out;
   const bool dense = kind->linearization == Linearization::dense;
-  const scan::Choice choice = scan::choose(c.solver.scan, shape.length, c.batch, threads, dense);
-  const scan::LaneMap map(shape.length, local, choice.chunks);
+  const scan::Choice choice = scan::choose(c.solver.scan, length, c.batch, threads, dense);
+  const scan::LaneMap map(length, local, choice.chunks);
   const double lanes = double(map.groups) * lane_width, steps = double(map.steps);
   const double jacobian = dense ? D * D : kind->linearization == Linearization::diagonal ? D : 0;
   out.solver = real * lanes * ((steps + 1) * D + steps * (D + n + jacobian));

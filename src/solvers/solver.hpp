@@ -3,9 +3,11 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "deck/case.hpp"
+#include "parallel/time_line.hpp"
 #include "record/result.hpp"
 #include "scan/engines.hpp"
 #include "systems/system.hpp"
@@ -19,6 +21,7 @@ struct Outcome {
   std::vector<char> converged;   ///< by the chosen stop rule
   std::vector<char> healing;     ///< the guard still replaced states in the last iteration
   std::vector<double> work;      ///< steps worked on, all iterations together, in multiples of T
+  parallel::Traffic each_iteration;  ///< of this rank along its time line, at most
 };
 
 /// Asks a solve to be watched: per-iteration histories against an oracle, outside of any timing.
@@ -60,6 +63,9 @@ struct Setup {
   long global_batch = 1;  ///< B over all ranks: engines are chosen by it, so that answers do not depend on ranks
   int threads = 1;        ///< threads of this rank
   Rows<Real> guess;       ///< (T, B, D) where config.guess is "previous" or a file; empty otherwise
+  /// Where ranks share sequences: the instance and the guess then hold this rank's steps only. Its verdicts are those of
+  /// the whole sequences, the same on all ranks of the line. Nothing: all steps are here.
+  std::optional<parallel::TimeLine> line;
   std::function<void(double)> progress;  ///< told the share of settled steps whenever windows move; may be empty
 };
 

@@ -8,7 +8,8 @@ namespace {
 
 // A width is measured over this many widths of progress; a wider one must be better by this factor to be kept; a width
 // that costs this many times what the best did has stalled.
-constexpr double measured_widths = 2, better = 0.97, stalled = 2.5;
+// Where whole windows settle, a wider one saves iterations and may cost a little more.
+constexpr double measured_widths = 2, better = 0.97, no_worse = 1.05, stalled = 2.5;
 /// Before anything is known, a front that has not crossed a quarter of its window in so many iterations has stalled, unless
 /// that is as fast as a step an iteration, which exact prefixes alone give.
 constexpr long patience = 48;
@@ -44,7 +45,7 @@ void Windows::resize(Progress& p, long width) const {
   p.iterations = 0;
   p.lowest = 0;
   p.stuck = 0;
-  p.whole = false;
+  p.wholes = p.moves = 0;
 }
 
 /// Hill-climbs the cost a step of progress over widths, by factors of two; of a fixed width it only notices stalls.
@@ -67,8 +68,9 @@ void Windows::search(Progress& p) const {
   }
   if (advance < measured_widths * double(p.width)) return;
   // A front that creeps within its window gains nothing from steps further ahead, unless iterations themselves cost more.
-  const bool worth_growing = p.whole || model_.overhead > double(p.width);
-  if (p.best_cost == 0 || cost < better * p.best_cost) {
+  const bool mostly_whole = 2 * p.wholes > p.moves;
+  const bool worth_growing = mostly_whole || model_.overhead > double(p.width);
+  if (p.best_cost == 0 || cost < (mostly_whole ? no_worse : better) * p.best_cost) {
     p.best = p.width;
     p.best_cost = cost;
     return resize(p, p.growing && worth_growing ? 2 * p.width : p.width);
@@ -92,7 +94,7 @@ void Windows::observe(std::size_t slot, long front, double residual, bool finish
   if (model_.full) return;
   ++p.iterations;
   p.front = s.begin + front;
-  p.whole = p.whole || front == s.length;
+  p.wholes += front == s.length;
   ++p.stuck;
   if (p.lowest == 0 || residual < falls * p.lowest) {
     p.lowest = residual;
@@ -107,7 +109,7 @@ void Windows::passed(std::size_t slot, long front) {
   Progress& p = progress_[static_cast<std::size_t>(s.sequence)];
   p.front = s.begin + front;
   p.wasted = model_.move_cost;
-  p.whole = true;
+  ++p.wholes;
   search(p);
 }
 
@@ -161,6 +163,7 @@ void Windows::apply(const Change& change) {
     if (change.moving[j]) {
       Progress& p = progress_[static_cast<std::size_t>(change.next[j].sequence)];
       p.wasted = 0;
+      ++p.moves;
       p.resized = p.restart = false;
     }
   slots_ = change.next;

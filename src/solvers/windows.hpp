@@ -72,7 +72,7 @@ class Windows {
     long front = 0;           ///< settled steps of the sequence
     double lowest = 0;        ///< residual of the window with this width; 0: not known yet
     int stuck = 0;            ///< iterations since it fell
-    bool whole = false;       ///< a window of this width settled as a whole
+    int wholes = 0, moves = 0;  ///< windows of this width that settled as a whole, and how often one moved
     double wasted = 0;        ///< iterations' worth of settled steps since the window was last moved
     bool resized = false;
     bool restart = false;     ///< the window stalled: states ahead of the front are worth less than the guess

@@ -11,6 +11,11 @@
 /// out.dense(i, j, ∂f_i/∂s_j) if it is dense. Numbers are of type S::Number: a Pack of lanes or one lane's real.
 /// A value may be given before s is read for the last time: what out takes does not overwrite s.
 ///
+/// Two optional members make a cell faster on hosts. `static constexpr bool step_pairs = true` says that evaluate keeps to
+/// operator[] of s and u and to out, so that it can take two steps of a group at once. `void step_in_lanes(const Real* s,
+/// const Real* u, Real* next) const` is f of one sequence with the cell's units in lanes, s and next being padded by
+/// Cell::Tiles::tile numbers; it must give the same numbers as evaluate, bit by bit.
+///
 /// A cell that cannot hold its intermediate results in registers has one more member, `int scratch_size() const`, and
 /// evaluate a fourth argument `const W& work`: a strip of that many numbers (work[i], work.set(i, x), work.from(i)),
 /// uninitialised, its own while evaluate runs.
@@ -29,6 +34,24 @@ template <class Cell, class = void>
 inline constexpr bool needs_scratch = false;
 template <class Cell>
 inline constexpr bool needs_scratch<Cell, std::void_t<decltype(std::declval<const Cell&>().scratch_size())>> = true;
+
+/// Whether steps are evaluated two at a time: cells that say so, where the lanes of a group fill half a vector register.
+#if defined(__AVX512F__)
+inline constexpr std::size_t register_bytes = 64;
+#else
+inline constexpr std::size_t register_bytes = 0;
+#endif
+template <class Cell, class = void>
+inline constexpr bool takes_pairs = false;
+template <class Cell>
+inline constexpr bool takes_pairs<Cell, std::enable_if_t<Cell::step_pairs>> =
+    exec_is_host && 2 * lane_width * sizeof(typename Cell::Real) == register_bytes;
+
+/// Whether a cell has step_in_lanes (see above), used on hosts.
+template <class Cell, class = void>
+inline constexpr bool steps_in_lanes = false;
+template <class Cell>
+inline constexpr bool steps_in_lanes<Cell, std::void_t<decltype(&Cell::step_in_lanes)>> = exec_is_host;
 
 /// Memory that work items borrow while they evaluate a cell: nothing for cells that need none.
 template <class Cell, bool = needs_scratch<Cell>>
@@ -82,10 +105,24 @@ int scratch_size(const Cell& cell) {
     return 0;
 }
 
-/// Takes what a cell produces into the panels, as residual and Jacobian.
+/// The same component of two steps of a group, side by side in one vector register.
 template <class P>
+struct StepPair {
+  using Number = Pack<real_of<P>, 2 * width_of<P>>;
+  scan::PanelStrip<P> first, second;
+
+  KOKKOS_INLINE_FUNCTION Number operator[](long i) const { return join(first[i], second[i]); }
+  KOKKOS_INLINE_FUNCTION void set(long i, Number value) const {
+    first.set(i, half<0>(value));
+    second.set(i, half<1>(value));
+  }
+};
+
+/// Takes what a cell produces into the panels, as residual and Jacobian.
+template <class Strip>
 struct PanelOutput {
-  scan::PanelStrip<P> current, residual, jacobian;
+  using P = typename Strip::Number;
+  Strip current, residual, jacobian;
   int dim;
   P worst;
 
@@ -113,6 +150,8 @@ struct EvaluateKernel {
   using Real = typename Cell::Real;
   using P = LanePack<Real>;
 
+  static constexpr bool pairs = takes_pairs<Cell>;
+
   Cell cell;
   Evaluation<Real> args;
   Scratch<Cell> scratch;
@@ -128,18 +167,36 @@ struct EvaluateKernel {
     const long full = full_steps(group, lane);
     P worst(Real(0));
     const auto lease = scratch.acquire();
-    for (long k = block * block_steps; k < end; ++k) {
-      const auto u = cell.input_dim() > 0 ? scan::strip<P>(args.inputs, group, k, lane) : scan::PanelStrip<P>{nullptr};
-      PanelOutput<P> out{scan::strip<P>(args.states, group, k + 1, lane), scan::strip<P>(args.residual, group, k, lane),
-                         L == Linearization::diagonal || L == Linearization::dense
-                             ? scan::strip<P>(args.jacobian, group, k, lane)
-                             : scan::PanelStrip<P>{nullptr},
-                         cell.state_dim(), P(Real(0))};
-      lease.template evaluate<L>(cell, scan::strip<P>(args.states, group, k, lane), u, out);
-      worst = larger(worst, k < full ? out.worst : masked(out.worst, group, lane, k));
+    const auto see = [&](P value, long k) { worst = larger(worst, k < full ? value : masked(value, group, lane, k)); };
+    for (long k = block * block_steps; k < end; k += pairs ? 2 : 1) {
+      if constexpr (pairs) {
+        const long next = k + 1 < end ? k + 1 : k;  // the last of an odd number is taken twice
+        const auto both = [&](const auto& panel, long row) {
+          return StepPair<P>{scan::strip<P>(panel, group, row + k, lane),
+                             scan::strip<P>(panel, group, row + next, lane)};
+        };
+        const auto found = evaluate_at(lease, both);
+        see(half<0>(found), k);
+        see(half<1>(found), next);
+      } else {
+        see(evaluate_at(lease,
+                        [&](const auto& panel, long row) { return scan::strip<P>(panel, group, row + k, lane); }),
+            k);
+      }
     }
     scratch.release(lease);
     store<P>(&args.worst(group, block, lane), worst);
+  }
+
+  /// Evaluates the steps whose strips of a panel, `row` rows on, are at(panel, row). Returns the largest residuals.
+  template <class Lease, class At>
+  KOKKOS_INLINE_FUNCTION auto evaluate_at(const Lease& lease, const At& at) const {
+    using Strip = decltype(at(args.states, 0));
+    constexpr bool differentiates = L == Linearization::diagonal || L == Linearization::dense;
+    PanelOutput<Strip> out{at(args.states, 1), at(args.residual, 0), differentiates ? at(args.jacobian, 0) : Strip{},
+                           cell.state_dim(), typename Strip::Number(Real(0))};
+    lease.template evaluate<L>(cell, at(args.states, 0), cell.input_dim() > 0 ? at(args.inputs, 0) : Strip{}, out);
+    return out.worst;
   }
 
   /// Steps that all lanes of this item hold.
@@ -162,10 +219,9 @@ struct EvaluateKernel {
 };
 
 /// One item a group of sequences (hosts) or a sequence (GPUs), from the first step to the last.
-template <class Cell>
+template <class Cell, class P>
 struct RolloutKernel {
   using Real = typename Cell::Real;
-  using P = LanePack<Real>;
 
   Cell cell;
   Rows<Real> drivers;
@@ -203,6 +259,33 @@ struct RolloutKernel {
   }
 };
 
+/// One item a sequence (hosts): the cell's units lie in lanes.
+template <class Cell>
+struct UnitRolloutKernel {
+  using Real = typename Cell::Real;
+
+  Cell cell;
+  Rows<Real> drivers;
+  Matrix<Real> initial;
+  Rows<Real> states;
+  Matrix<Real> workspace;  ///< (items, 2 (D + padding))
+
+  void operator()(long b) const {
+    const int dim = cell.state_dim();
+    Real* now = &workspace(b, 0);
+    Real* next = now + workspace.extent(1) / 2;
+    for (std::size_t i = 0; i < workspace.extent(1); ++i) now[i] = Real(0);
+    for (int i = 0; i < dim; ++i) now[i] = initial(b, i);
+    for (long t = 0; t < static_cast<long>(states.extent(0)); ++t) {
+      cell.step_in_lanes(now, &drivers(t, b, 0), next);
+      for (int i = 0; i < dim; ++i) states(t, b, i) = next[i];
+      Real* const swap = now;
+      now = next;
+      next = swap;
+    }
+  }
+};
+
 }  // namespace detail
 
 template <class Cell>
@@ -228,16 +311,39 @@ class CellSystem : public System<typename Cell::Real> {
   }
 
   void rollout(const Rows<Real>& drivers, const Matrix<Real>& initial, const Rows<Real>& states) const override {
-    constexpr int width = width_of<LanePack<Real>>;
-    const long items = (static_cast<long>(states.extent(1)) + width - 1) / width;
-    if (items == 0 || states.extent(0) == 0) return;
-    const long numbers = 2 * state_dim() + input_dim() + detail::scratch_size(cell_);
-    const auto workspace = make_view<Matrix<Real>>("rollout workspace", items, numbers * width);
-    Kokkos::parallel_for("rollout", Kokkos::RangePolicy<Exec>(0, items),
-                         detail::RolloutKernel<Cell>{cell_, drivers, initial, states, workspace});
+    const long batch = static_cast<long>(states.extent(1));
+    if (batch == 0 || states.extent(0) == 0) return;
+    // Few sequences: a thread's lanes are better filled with the units of one than with sequences. Many: two groups of
+    // lanes an item, where that leaves no thread without. The operations of a sequence, and so its states, are the same.
+    const long each = (batch + Exec().concurrency() - 1) / Exec().concurrency();
+    if constexpr (detail::steps_in_lanes<Cell>) {
+      if (each <= most_in_unit_lanes) {
+        const auto workspace =
+            make_view<Matrix<Real>>("rollout workspace", batch, 2 * (state_dim() + Cell::Tiles::tile));
+        Kokkos::parallel_for("rollout", Kokkos::RangePolicy<Exec>(0, batch),
+                             detail::UnitRolloutKernel<Cell>{cell_, drivers, initial, states, workspace});
+        return;
+      }
+    }
+    if constexpr (detail::takes_pairs<Cell>) {
+      if (each > lane_width) return roll_out<Pack<Real, 2 * lane_width>>(drivers, initial, states);
+    }
+    roll_out<LanePack<Real>>(drivers, initial, states);
   }
 
  private:
+  static constexpr long most_in_unit_lanes = 2;
+
+  template <class P>
+  void roll_out(const Rows<Real>& drivers, const Matrix<Real>& initial, const Rows<Real>& states) const {
+    constexpr int width = width_of<P>;
+    const long items = (static_cast<long>(states.extent(1)) + width - 1) / width;
+    const long numbers = 2 * state_dim() + input_dim() + detail::scratch_size(cell_);
+    const auto workspace = make_view<Matrix<Real>>("rollout workspace", items, numbers * width);
+    Kokkos::parallel_for("rollout", Kokkos::RangePolicy<Exec>(0, items),
+                         detail::RolloutKernel<Cell, P>{cell_, drivers, initial, states, workspace});
+  }
+
   template <Linearization L>
   void launch(const Evaluation<Real>& args) const {
     const long items = args.map.groups * static_cast<long>(args.worst.extent(1)) * items_per_group;

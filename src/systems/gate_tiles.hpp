@@ -4,6 +4,12 @@
 #include "core/kokkos.hpp"
 #include "systems/recurrent_weights.hpp"
 
+#if defined(__GNUC__) && !defined(__CUDACC__) && !defined(__HIPCC__)
+#define ELKHORN_OWN_REGISTERS __attribute__((noinline))
+#else
+#define ELKHORN_OWN_REGISTERS KOKKOS_INLINE_FUNCTION
+#endif
+
 namespace elkhorn::systems {
 
 /// `Gates` affine maps of H units each, in tiles of `Tile` units whose sums stay in registers. With `Split` the last gate
@@ -51,31 +57,62 @@ struct GateTiles {
   /// Weight of state k to a gate of unit j.
   KOKKOS_INLINE_FUNCTION Real state_weight(int gate, int j, int k) const { return input_weight(gate, j, inputs + k); }
 
-  /// Calls use(j, sum) for every unit j in order; sum(g) is the unit's pre-activation of gate g.
+  /// Calls use(first, count, sum) for every tile: units first … first + count − 1, and sum[g][j] the pre-activation of
+  /// gate g of unit first + j, which use may overwrite.
   template <class S, class U, class Use>
-  KOKKOS_INLINE_FUNCTION void for_each_unit(const S& h, const U& x, const Use& use) const {
+  KOKKOS_INLINE_FUNCTION void for_each_tile(const S& h, const U& x, const Use& use) const {
     using P = typename S::Number;
     for (int first = 0; first < hidden; first += tile) {
-      const Real* w = &packed(first / tile * tile_size());
       P sum[sums][tile];
-      for (int g = 0; g < sums; ++g)
-        for (int j = 0; j < tile; ++j) sum[g][j] = P(w[g * tile + j]);
-      w += sums * tile;
-      for (int i = 0; i < inputs; ++i, w += gates * tile) {
-        const P xi = x[i];
-        for (int g = 0; g < gates; ++g)
-          for (int j = 0; j < tile; ++j) sum[g][j] = sum[g][j] + P(w[g * tile + j]) * xi;
-      }
-      for (int k = 0; k < hidden; ++k, w += gates * tile) {
-        const P hk = h[k];
-        for (int g = 0; g < gates; ++g) {
-          constexpr int last = gates - 1;
-          P* const to = sum[Split && g == last ? gates : g];
-          for (int j = 0; j < tile; ++j) to[j] = to[j] + P(w[g * tile + j]) * hk;
-        }
-      }
-      for (int j = 0; j < tile && first + j < hidden; ++j) use(first + j, [&](int g) { return sum[g][j]; });
+      accumulate(first, h, x, sum);
+      use(first, first + tile < hidden ? tile : hidden - first, sum);
     }
+  }
+
+  /// The same for one sequence on a host: a tile's units lie in the lanes of V, and use(first, count, sum) gets sum[g][0].
+  template <class V, class Use>
+  void for_each_tile_in_lanes(const Real* h, const Real* x, const Use& use) const {
+    static_assert(V::width == tile);
+    const Real* w = packed.data();
+    for (int first = 0; first < hidden; first += tile) {
+      V sum[sums][1];
+      for (int g = 0; g < sums; ++g, w += tile) sum[g][0] = load<V>(w);
+      for (int i = 0; i < inputs; ++i, w += gates * tile)
+        for (int g = 0; g < gates; ++g) sum[g][0] = multiply_add(load<V>(w + g * tile), V(x[i]), sum[g][0]);
+      for (int k = 0; k < hidden; ++k, w += gates * tile)
+        for (int g = 0; g < gates; ++g) {
+          V& to = sum[Split && g == gates - 1 ? gates : g][0];
+          to = multiply_add(load<V>(w + g * tile), V(h[k]), to);
+        }
+      use(first, first + tile < hidden ? tile : hidden - first, sum);
+    }
+  }
+
+ private:
+  /// Sums of the tile that starts with unit `first`. A function of its own on hosts: its sums fill the registers, which
+  /// compilers that see the caller too would spend on the caller's constants.
+  template <class P, class S, class U>
+  ELKHORN_OWN_REGISTERS void accumulate(int first, const S& h, const U& x, P (&out)[sums][tile]) const {
+    const Real* w = &packed(first / tile * tile_size());
+    P sum[sums][tile];
+    for (int g = 0; g < sums; ++g)
+      for (int j = 0; j < tile; ++j) sum[g][j] = P(w[g * tile + j]);
+    w += sums * tile;
+    for (int i = 0; i < inputs; ++i, w += gates * tile) {
+      const P xi = x[i];
+      for (int g = 0; g < gates; ++g)
+        for (int j = 0; j < tile; ++j) sum[g][j] = multiply_add(P(w[g * tile + j]), xi, sum[g][j]);
+    }
+    for (int k = 0; k < hidden; ++k, w += gates * tile) {
+      const P hk = h[k];
+      for (int g = 0; g < gates; ++g) {
+        constexpr int last = gates - 1;
+        P* const to = sum[Split && g == last ? gates : g];
+        for (int j = 0; j < tile; ++j) to[j] = multiply_add(P(w[g * tile + j]), hk, to[j]);
+      }
+    }
+    for (int g = 0; g < sums; ++g)
+      for (int j = 0; j < tile; ++j) out[g][j] = sum[g][j];
   }
 };
 

@@ -9,6 +9,7 @@ namespace {
 template <class Real_>
 struct GruCell {
   using Real = Real_;
+  static constexpr bool step_pairs = true;
   using Tiles = typename GruGates<Real>::Tiles;
 
   GruGates<Real> gates;
@@ -34,6 +35,8 @@ struct GruCell {
         for (int k = 0; k < gates.hidden(); ++k) out.dense(j, k, gates.derivative(unit, j, k));
     });
   }
+
+  void step_in_lanes(const Real* s, const Real* u, Real* next) const { gates.step_in_lanes(s, u, next); }
 };
 
 }  // namespace

@@ -36,14 +36,35 @@ struct GruGates {
   template <class S, class U, class Use>
   KOKKOS_INLINE_FUNCTION void for_each_unit(const S& h, const U& x, const Use& use) const {
     using P = typename S::Number;
-    tiles.for_each_unit(h, x, [&](const int j, const auto& sum) {
-      Unit<P> unit;
-      unit.r = sigmoid<Real>(sum(0));
-      unit.z = sigmoid<Real>(sum(1));
-      unit.recurrent = sum(3);
-      unit.n = hyperbolic_tangent<Real>(sum(2) + unit.r * unit.recurrent);
-      unit.h = h[j];
-      use(j, unit);
+    tiles.for_each_tile(h, x, [&](const int first, const int count, auto& sum) {
+      activate(count, sum);
+      for (int j = 0; j < count; ++j) {
+        Unit<P> unit;
+        unit.r = sum[0][j];
+        unit.z = sum[1][j];
+        unit.n = sum[2][j];
+        unit.recurrent = sum[3][j];
+        unit.h = h[first + j];
+        use(first + j, unit);
+      }
+    });
+  }
+
+  /// From pre-activations to r, z and n. One function at a time: units are independent, so processors overlap them.
+  template <class P, int N>
+  KOKKOS_INLINE_FUNCTION static void activate(int count, P (&sum)[4][N]) {
+    for (int j = 0; j < count; ++j) sum[0][j] = sigmoid<Real>(sum[0][j]);
+    for (int j = 0; j < count; ++j) sum[2][j] = hyperbolic_tangent<Real>(sum[2][j] + sum[0][j] * sum[3][j]);
+    for (int j = 0; j < count; ++j) sum[1][j] = sigmoid<Real>(sum[1][j]);
+  }
+
+  /// h' of one sequence, its units in lanes (hosts). h is padded to whole tiles.
+  void step_in_lanes(const Real* h, const Real* x, Real* next) const {
+    using V = Pack<Real, Tiles::tile>;
+    tiles.template for_each_tile_in_lanes<V>(h, x, [&](const int first, int, auto& sum) {
+      activate(1, sum);
+      const Unit<V> unit{sum[0][0], sum[1][0], sum[2][0], load<V>(h + first), sum[3][0]};
+      store<V>(next + first, unit.next());
     });
   }
 

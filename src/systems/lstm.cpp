@@ -11,6 +11,7 @@ namespace {
 template <class Real_>
 struct LstmCell {
   using Real = Real_;
+  static constexpr bool step_pairs = true;
   using Tiles = GateTiles<Real, 4, false>;
 
   Tiles tiles;
@@ -28,33 +29,59 @@ struct LstmCell {
   KOKKOS_INLINE_FUNCTION void evaluate(const S& s, const U& u, Out& out) const {
     using P = typename S::Number;
     const int H = tiles.hidden;
-    tiles.for_each_unit(s, u, [&](const int j, const auto& sum) {
-      const P one(Real(1));
-      const P i = sigmoid(sum(0)), f = sigmoid(sum(1)), g = hyperbolic_tangent(sum(2)), o = sigmoid(sum(3));
-      const P c = s[H + j];
-      const P next_c = f * c + i * g;
-      const P bounded = hyperbolic_tangent(next_c);
-      out.value(j, o * bounded);
-      out.value(H + j, next_c);
-      if (L != Linearization::diagonal && L != Linearization::dense) return;
-      // dc' = to_i d(sum i) + to_f d(sum f) + to_g d(sum g) + f dc;   dh' = to_o d(sum o) + h_by_c dc'
-      const P to_i = i * (one - i) * g, to_f = f * (one - f) * c, to_g = i * (one - g * g);
-      const P to_o = o * (one - o) * bounded, h_by_c = o * (one - bounded * bounded);
-      const auto c_by_h = [&](int k) {
-        return to_i * P(tiles.state_weight(0, j, k)) + to_f * P(tiles.state_weight(1, j, k)) +
-               to_g * P(tiles.state_weight(2, j, k));
-      };
-      if (L == Linearization::diagonal) {
-        out.diagonal(j, to_o * P(tiles.state_weight(3, j, j)) + h_by_c * c_by_h(j));
-        out.diagonal(H + j, f);
-      } else {
-        for (int k = 0; k < H; ++k) {
-          const P d = c_by_h(k);
-          out.dense(j, k, to_o * P(tiles.state_weight(3, j, k)) + h_by_c * d);
-          out.dense(H + j, k, d);
-          out.dense(j, H + k, k == j ? h_by_c * f : P(Real(0)));
-          out.dense(H + j, H + k, k == j ? f : P(Real(0)));
+    tiles.for_each_tile(s, u, [&](const int first, const int count, auto& sum) {
+      activate(count, sum);
+      for (int unit = 0; unit < count; ++unit) {
+        const int j = first + unit;
+        const P one(Real(1));
+        const P i = sum[0][unit], f = sum[1][unit], g = sum[2][unit], o = sum[3][unit];
+        const P c = s[H + j];
+        const P next_c = f * c + i * g;
+        const P bounded = hyperbolic_tangent(next_c);
+        out.value(j, o * bounded);
+        out.value(H + j, next_c);
+        if (L != Linearization::diagonal && L != Linearization::dense) continue;
+        // dc' = to_i d(sum i) + to_f d(sum f) + to_g d(sum g) + f dc;   dh' = to_o d(sum o) + h_by_c dc'
+        const P to_i = i * (one - i) * g, to_f = f * (one - f) * c, to_g = i * (one - g * g);
+        const P to_o = o * (one - o) * bounded, h_by_c = o * (one - bounded * bounded);
+        const auto c_by_h = [&](int k) {
+          return to_i * P(tiles.state_weight(0, j, k)) + to_f * P(tiles.state_weight(1, j, k)) +
+                 to_g * P(tiles.state_weight(2, j, k));
+        };
+        if (L == Linearization::diagonal) {
+          out.diagonal(j, to_o * P(tiles.state_weight(3, j, j)) + h_by_c * c_by_h(j));
+          out.diagonal(H + j, f);
+        } else {
+          for (int k = 0; k < H; ++k) {
+            const P d = c_by_h(k);
+            out.dense(j, k, to_o * P(tiles.state_weight(3, j, k)) + h_by_c * d);
+            out.dense(H + j, k, d);
+            out.dense(j, H + k, k == j ? h_by_c * f : P(Real(0)));
+            out.dense(H + j, H + k, k == j ? f : P(Real(0)));
+          }
         }
+      }
+    });
+  }
+
+  /// From pre-activations to i, f, g and o.
+  template <class P, int N>
+  KOKKOS_INLINE_FUNCTION static void activate(int count, P (&sum)[4][N]) {
+    for (int gate = 0; gate < 4; ++gate)
+      for (int j = 0; j < count; ++j)
+        sum[gate][j] = gate == 2 ? hyperbolic_tangent(sum[gate][j]) : sigmoid(sum[gate][j]);
+  }
+
+  void step_in_lanes(const Real* s, const Real* u, Real* next) const {
+    using V = Pack<Real, Tiles::tile>;
+    const int H = tiles.hidden;
+    tiles.template for_each_tile_in_lanes<V>(s, u, [&](const int first, const int count, auto& sum) {
+      activate(1, sum);
+      const V next_c = sum[1][0] * load<V>(s + H + first) + sum[0][0] * sum[2][0];
+      const V next_h = sum[3][0] * hyperbolic_tangent(next_c);
+      for (int j = 0; j < count; ++j) {  // whole packs of h would run into c
+        next[first + j] = next_h[j];
+        next[H + first + j] = next_c[j];
       }
     });
   }

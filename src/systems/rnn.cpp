@@ -9,6 +9,7 @@ namespace {
 template <class Real_>
 struct RnnCell {
   using Real = Real_;
+  static constexpr bool step_pairs = true;
   using Tiles = GateTiles<Real, 1, false, 8>;  // one gate: more units a tile, to hide the latency of sums
 
   Tiles tiles;
@@ -25,14 +26,24 @@ struct RnnCell {
   template <Linearization L, class S, class U, class Out>
   KOKKOS_INLINE_FUNCTION void evaluate(const S& s, const U& u, Out& out) const {
     using P = typename S::Number;
-    tiles.for_each_unit(s, u, [&](const int j, const auto& sum) {
-      const P next = hyperbolic_tangent(sum(0));
-      const P slope = P(Real(1)) - next * next;
-      out.value(j, next);
-      if (L == Linearization::diagonal) out.diagonal(j, slope * P(tiles.state_weight(0, j, j)));
-      if (L == Linearization::dense)
-        for (int k = 0; k < tiles.hidden; ++k) out.dense(j, k, slope * P(tiles.state_weight(0, j, k)));
+    tiles.for_each_tile(s, u, [&](const int first, const int count, auto& sum) {
+      for (int j = 0; j < count; ++j) sum[0][j] = hyperbolic_tangent(sum[0][j]);
+      for (int j = 0; j < count; ++j) {
+        const P next = sum[0][j], slope = P(Real(1)) - next * next;
+        out.value(first + j, next);
+        if (L == Linearization::diagonal)
+          out.diagonal(first + j, slope * P(tiles.state_weight(0, first + j, first + j)));
+        if (L == Linearization::dense)
+          for (int k = 0; k < tiles.hidden; ++k)
+            out.dense(first + j, k, slope * P(tiles.state_weight(0, first + j, k)));
+      }
     });
+  }
+
+  void step_in_lanes(const Real* s, const Real* u, Real* next) const {
+    using V = Pack<Real, Tiles::tile>;
+    tiles.template for_each_tile_in_lanes<V>(
+        s, u, [&](const int first, int, auto& sum) { store<V>(next + first, hyperbolic_tangent(sum[0][0])); });
   }
 };
 

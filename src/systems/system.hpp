@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "core/kokkos.hpp"
 #include "deck/case.hpp"
@@ -73,6 +74,17 @@ struct Instance {
   long length() const { return static_cast<long>(drivers.extent(0)); }
   long batch() const { return static_cast<long>(drivers.extent(1)); }
 };
+
+/// The same sequences with the steps `steps` only, drivers copied; s_0 stays that of the whole.
+template <class Real>
+Instance<Real> segment_of(const Instance<Real>& whole, parallel::Range steps) {
+  Instance<Real> out{whole.system, {}, whole.initial};
+  out.drivers = make_view<Rows<Real>>("drivers", steps.size(), whole.batch(), whole.drivers.extent(2));
+  if (out.drivers.size() > 0)
+    Kokkos::deep_copy(out.drivers, Kokkos::subview(whole.drivers, std::make_pair(steps.begin, steps.end), Kokkos::ALL,
+                                                   Kokkos::ALL));
+  return out;
+}
 
 /// Sizes a case has once its files are read.
 struct Shape {

@@ -1,4 +1,5 @@
-"""Results do not depend on the number of ranks: statuses, iterations, histories and states are the same bit for bit."""
+"""Results do not depend on the number of ranks. Where ranks split the batch, statuses, iterations, histories and states are
+the same bit for bit; where they split time as well, up to rounding, as sums are then grouped otherwise."""
 
 import unittest
 
@@ -83,6 +84,181 @@ class Ranks(unittest.TestCase):
                         self.assertEqual(a[dataset].shape, b[dataset].shape)
                         self.assertTrue(a[dataset][()].tobytes() == b[dataset][()].tobytes(),
                                         f"{dataset} of {a.attrs['name']} differs on {ranks} ranks")
+
+
+TIME_DECK = """
+[[group]]
+[group.system]
+kind = ["gru", "rnn", "lstm"]
+state_dim = 4
+[group.problem]
+length = 103                       # a prime: segments and chunks have ragged ends
+batch = 3
+initial_state = "random"
+[[group.solver]]
+kind = "sequential"
+[[group.solver]]
+kind = ["deer", "quasi_deer", "jacobi"]
+[[group.solver]]
+kind = ["elk", "quasi_elk"]
+sigma2 = 1e4
+[[group.solver]]
+kind = ["deer", "quasi_deer"]
+scan = ["serial", "chunked:1", "chunked:5"]
+step_bound = ["none", { absolute = 0.3 }]
+[[group.solver]]
+kind = ["elk", "quasi_elk"]
+sigma2 = 1e4
+scan = ["serial", "chunked:5"]
+step_bound = { absolute = 0.3 }
+[[group.solver]]
+kind = "quasi_deer"
+stop = ["update", "iterations"]
+max_iterations = 20
+guess = "initial_state"
+
+[[group]]                          # chaotic; fewer sequences than some grids have ranks for them
+[group.system]
+kind = "lorenz96"
+[group.problem]
+length = 61
+batch = 1
+[[group.solver]]
+kind = "sequential"
+[[group.solver]]
+kind = ["deer", "quasi_deer"]
+[[group.solver]]
+kind = ["elk", "quasi_elk"]
+sigma2 = 1e4
+
+[[group]]
+[group.system]
+kind = "ar_gru"
+weights = "WEIGHTS:/"
+[group.problem]
+length = 41
+batch = 9                          # more than a group of lanes
+[[group.solver]]
+kind = "sequential"
+[[group.solver]]
+kind = ["deer", "quasi_deer", "jacobi", "picard"]
+[[group.solver]]
+kind = ["elk", "quasi_elk"]
+sigma2 = 1e6
+
+[[group]]
+[group.system]
+kind = "linear"
+state_dim = 9                      # more than a tile of components
+[group.problem]
+length = [1, 2, 3, 17]             # fewer steps than ranks
+batch = 2
+[[group.solver]]
+kind = "sequential"
+[[group.solver]]
+kind = ["deer", "quasi_deer", "jacobi", "picard"]
+[[group.solver]]
+kind = ["elk", "quasi_elk"]
+sigma2 = 1e4
+"""
+TIME_COMMON = """
+[measure]
+precision = ["float32", "float64"]
+warmup = 0
+repetitions = 1
+[output]
+states = true
+"""
+GRIDS = ((1, 2), (2, 1), (1, 3), (2, 2), (1, 4))  # batch × time
+ULPS = 1e-12
+TOLERANCE = 1e-5
+
+
+class TimeRanks(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        common = TIME_COMMON.replace("[measure]", "[group.measure]").replace("[output]", "[group.output]")
+        deck = TIME_DECK.replace("WEIGHTS", program.ARGRU_WEIGHTS)
+        groups = deck.split("[[group]]")
+        program.write("time.toml", groups[0] + "".join("[[group]]" + group + common for group in groups[1:]))
+        cls.run_on(1, 1)
+
+    @classmethod
+    def run_on(cls, batch_ranks, time_ranks):
+        ranks = batch_ranks * time_ranks
+        out = f"{batch_ranks}x{time_ranks}.h5"
+        done = program.run("run", "time.toml", "--out", out, "--set", f"parallel.time_ranks={time_ranks}",
+                           "--set", f"solver.tolerance={TOLERANCE}", ranks=ranks, OMP_NUM_THREADS="1")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return out
+
+    def test_the_sweep_is_worth_comparing(self):
+        cases = program.cases("1x1.h5").values()
+        self.assertEqual({c["system"] for c in cases}, {"gru", "rnn", "lstm", "lorenz96", "ar_gru", "linear"})
+        self.assertGreater(sum(c["status"] == "ok" for c in cases), 0.7 * len(cases))
+        self.assertGreater(max(c["iterations"] for c in cases), 20)
+        self.assertEqual({(c["messages_per_iteration"], c["bytes_per_iteration"]) for c in cases}, {(0, 0)})
+
+    def test_all_grids_agree(self):
+        for grid in GRIDS:
+            with self.subTest(grid=grid):
+                self.compare("1x1.h5", self.run_on(*grid), *grid)
+
+    def compare(self, one, other, batch_ranks, time_ranks):
+        with h5py.File(one) as first, h5py.File(other) as second:
+            self.assertEqual(len(first["cases"]), len(second["cases"]))
+            for name, a in first["cases"].items():
+                b = second["cases"][name]
+                what = f"{b.attrs['name']} on {batch_ranks}x{time_ranks}"
+                exact = a.attrs["precision"] == "float64"
+                self.assertEqual((b.attrs["batch_ranks"], b.attrs["time_ranks"]), (batch_ranks, time_ranks))
+                for attribute in ("status", "converged"):
+                    self.assertEqual(a.attrs[attribute], b.attrs[attribute], f"{attribute} of {what}")
+                self.check_traffic(b.attrs, -(-a.attrs["batch"] // batch_ranks), time_ranks, what)
+                if exact and a.attrs["scan"] == "serial":
+                    self.assertTrue(a["states"][()].tobytes() == b["states"][()].tobytes(), f"states of {what}")
+                # Where dense Jacobians meet a bound, chunks matter (docs/parallel.md): the answer is the same only up to
+                # the tolerance.
+                if a.attrs["step_bound"] != "none" and a.attrs["solver"] in ("deer", "elk") and a.attrs["scan"] != "serial":
+                    self.assertLessEqual(np.abs(a["states"][()] - b["states"][()]).max(), TOLERANCE, what)
+                    continue
+                self.assertLessEqual(abs(a.attrs["iterations"] - b.attrs["iterations"]), 0 if exact else 1, what)
+                if exact and "batch_iterations" in a:
+                    np.testing.assert_array_equal(a["batch_iterations"], b["batch_iterations"], what)
+                if exact and a.attrs["status"] == "ok":
+                    scale = max(1.0, np.abs(a["states"]).max())
+                    self.assertLessEqual(np.abs(a["states"][()] - b["states"][()]).max(), ULPS * scale, what)
+                    if "history/mad" in a:
+                        for history in ("residual", "update", "mad", "resets", "bounded"):
+                            x, y = a["history"][history][()], b["history"][history][()]
+                            largest = np.nanmax(np.abs(x)) if np.isfinite(x).any() else 0
+                            np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-9 * max(1.0, largest),
+                                                       err_msg=f"{history} of {what}")
+
+    def check_traffic(self, case, batch, time_ranks, what):
+        """What docs/parallel.md says of the rank that sends most: states of D numbers, elements' states, verdicts."""
+        real, dim = (4 if case["precision"] == "float32" else 8), case["state_dim"]
+        linked = time_ranks > 1 and case["length"] > 1
+        tiles = -(-dim // 8) * 8
+        solver, bounded = case["solver"], case["step_bound"] != "none"
+        element = {"deer": dim, "elk": dim + dim * dim, "quasi_elk": 2 * tiles}.get(solver, tiles)
+        messages = bytes_sent = 0
+        if solver == "sequential":
+            messages, bytes_sent = linked, linked * batch * dim * real
+        elif time_ranks > 1:
+            verdicts = 2 if "stop=update" in case["name"] else 1
+            messages = linked * (3 if bounded and solver == "quasi_elk" else 2) + verdicts
+            bytes_sent = linked * batch * (dim + element) * real + verdicts * 16 * batch
+        self.assertEqual((case["messages_per_iteration"], case["bytes_per_iteration"]), (messages, bytes_sent), what)
+
+    def test_a_rank_that_fails_in_a_shared_solve_ends_the_job(self):
+        for rank in (0, 1):
+            with self.subTest(rank=rank):
+                done = program.run("run", "time.toml", "--out", f"fault{rank}.h5", "--filter", "gru-.*-deer",
+                                   "--set", "parallel.time_ranks=2", ranks=2, timeout=60, OMP_NUM_THREADS="1",
+                                   ELKHORN_FAULT=f"throw:{rank}:1")
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(f"rank {rank}: a fault was asked for by ELKHORN_FAULT", done.stderr)
 
 
 if __name__ == "__main__":

@@ -262,10 +262,36 @@ TEST(Ranks, MustBeDividedByTimeRanksAndThatIsSaidFirst) {
   const std::string where = file + ":9: parallel.time_ranks: ";
   EXPECT_EQ(refusal(2).rfind(where + "3 does not divide the number of MPI ranks, 2", 0), 0u) << refusal(2);
   EXPECT_EQ(refusal(3).rfind(where + "2 does not divide the number of MPI ranks, 3", 0), 0u) << refusal(3);
-  EXPECT_EQ(refusal(6).rfind(where + "is not available in this version", 0), 0u) << refusal(6);
+  EXPECT_EQ(refusal(6), "");
   Overrides overrides;
   overrides.set = {"parallel.time_ranks=1"};
   EXPECT_NO_THROW(check_ranks(load_plan({file}, overrides).cases, 7));
+}
+
+TEST(Ranks, RefuseWhatTheyCannotShareInTime) {
+  const DeckFiles files;
+  const auto refusal = [&](const std::string& solver, int n_ranks) {
+    const std::string deck = "[system]\nkind = \"gru\"\n[problem]\nlength = 10\n[parallel]\ntime_ranks = " +
+                             std::to_string(n_ranks) + "\n[[solver]]\nkind = \"elk\"\n" + solver;
+    const std::string file = files.write("shared.toml", deck);
+    try {
+      check_ranks(load_plan({file}).cases, n_ranks);
+    } catch (const InputError& error) {
+      return std::string(error.what()).substr(file.size());
+    }
+    return std::string();
+  };
+  const std::string sigma2 = "sigma2 = 1e4\n";
+  for (const auto& [text, start] : {std::pair<std::string, std::string>{sigma2 + "window = 4\n", ":10: solver.window: "},
+                                    {sigma2 + "damping = \"smoother\"\n", ":10: solver.damping: "},
+                                    {"sigma2 = \"adaptive\"\n", ":9: solver.sigma2: "},
+                                    {sigma2 + "step_bound = 0.5\n", ":10: solver.step_bound: "},
+                                    {sigma2 + "scan = \"flat\"\n", ":10: solver.scan: "}}) {
+    EXPECT_EQ(refusal(text, 2).rfind(start + "is not available", 0), 0u) << refusal(text, 2);
+    EXPECT_NE(refusal(text, 2).find("parallel.time_ranks = 1"), std::string::npos);
+    EXPECT_EQ(refusal(text, 1), "");
+  }
+  EXPECT_EQ(refusal(sigma2 + "step_bound = { absolute = 0.5 }\nscan = \"serial\"\n", 2), "");
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "parallel/comm.hpp"
+#include "parallel/time_line.hpp"
 
 namespace elkhorn::parallel {
 namespace {
@@ -107,6 +108,39 @@ TEST(Comm, NanOnAnyOneRankSurvives) {
     const std::vector<double> pair = comm.max({value, 2.0});
     EXPECT_TRUE(std::isnan(pair[0]));
     EXPECT_EQ(pair[1], 2.0);
+  }
+}
+
+TEST(Comm, ExchangesAlongARowAndCountsIt) {
+  const Comm comm;
+  const int next = comm.rank() + 1 < comm.size() ? comm.rank() + 1 : -1, previous = comm.rank() - 1;
+  // Long enough for the protocol that waits for the receiver.
+  const std::vector<double> mine(100000, comm.rank());
+  std::vector<double> theirs(100000, -5.0);
+  comm.exchange_bytes(mine.data(), 800000, next, theirs.data(), 800000, previous);
+  for (const double x : {theirs.front(), theirs.back()}) EXPECT_EQ(x, previous >= 0 ? previous : -5);
+  EXPECT_EQ(comm.traffic().messages, next >= 0 ? 1 : 0);
+  EXPECT_EQ(comm.traffic().bytes, next >= 0 ? 800000 : 0);
+  const Traffic before = comm.traffic();
+  comm.sum(std::vector<double>{1, 2, 3});
+  EXPECT_EQ((comm.traffic() - before).messages, 1);
+  EXPECT_EQ((comm.traffic() - before).bytes, 24);
+}
+
+TEST(TimeLine, SegmentsCoverTimeInOrder) {
+  const Comm comm;
+  for (const long T : {0L, 1L, 2L, 7L, 1000L}) {
+    const TimeLine line(comm, T);
+    EXPECT_EQ(line.whole(), comm.size() == 1);
+    EXPECT_EQ(comm.sum(line.steps().size()), T);
+    EXPECT_EQ(line.longest(), comm.max(line.steps().size()));
+    // The end of a segment is where the next begins; ranks without steps are out of the chain.
+    const double end = double(line.steps().end);
+    double incoming = 0;
+    line.shift(&end, &incoming, sizeof(double));
+    EXPECT_EQ(line.has_previous(), line.steps().begin > 0 && !line.steps().empty());
+    EXPECT_EQ(line.has_next(), line.steps().end < T);
+    if (!line.steps().empty()) EXPECT_EQ(incoming, double(line.steps().begin));
   }
 }
 

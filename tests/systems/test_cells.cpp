@@ -54,6 +54,39 @@ TEST_P(EverySystem, DataDependOnNeitherRanksNorPrecision) {
     for (std::size_t i = 0; i < a.extent(1); ++i) EXPECT_EQ(static_cast<float>(a(4 + k, i)), b(k, i)) << k << " " << i;
 }
 
+// A rollout takes a few sequences with units in lanes, more in groups of lanes, many in pairs of groups.
+template <class Real>
+void expect_states_do_not_depend_on_the_batch(const std::string& system, long dim) {
+  deck::Case c = small_case(system, dim);
+  c.precision = precision_of<Real>();
+  c.length = 50;
+  c.batch = 40;
+  const auto states = [&](parallel::Range batch) {
+    const auto instance = systems::make_instance<Real>(c, batch);
+    const auto out = make_view<Rows<Real>>("states", instance.length(), batch.size(), instance.system->state_dim());
+    instance.system->rollout(instance.drivers, instance.initial, out);
+    return Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), out);
+  };
+  const auto all = states({0, 40});
+  for (const parallel::Range part : {parallel::Range{2, 3}, {4, 6}, {3, 9}, {9, 20}, {20, 40}}) {
+    const auto some = states(part);
+    long different = 0;
+    for (std::size_t t = 0; t < all.extent(0); ++t)
+      for (long b = part.begin; b < part.end; ++b)
+        for (std::size_t i = 0; i < all.extent(2); ++i) different += all(t, b, i) != some(t, b - part.begin, i);
+    EXPECT_EQ(different, 0) << system << " " << dim << " sequences " << part.begin << " to " << part.end;
+  }
+}
+
+TEST_P(EverySystem, RolloutsDependOnNoOtherSequence) {
+  const systems::SystemInfo& info = *systems::find_info(GetParam());
+  for (const long dim :
+       info.fixed_state_dim > 0 ? std::vector<long>{info.fixed_state_dim} : std::vector<long>{4, 6, 22}) {
+    expect_states_do_not_depend_on_the_batch<float>(info.kind, dim);
+    expect_states_do_not_depend_on_the_batch<double>(info.kind, dim);
+  }
+}
+
 std::vector<std::string> all_systems() {
   std::vector<std::string> out;
   for (const systems::SystemInfo& info : systems::infos()) out.push_back(info.kind);

@@ -1,0 +1,216 @@
+// What an iteration evaluates, what a sequential step costs, and the functions inside, each against the machine's roofs.
+//
+//   build/benchmarks/evaluate --benchmark_filter='evaluate/gru' --benchmark_counters_tabular=true
+//
+// Counters: sizes; bytes, flops and functions (σ, tanh, e^x) a second; bound_us, the time that the scarcest resource needs
+// (roofs.hpp); of_bound, the share of it that was reached, in per cent. Roofs come first, as benchmarks of their own.
+#include <benchmark/benchmark.h>
+
+#include "roofs.hpp"
+#include "systems/registry.hpp"
+#include "systems/system.hpp"
+
+namespace {
+
+using namespace elkhorn;
+using benchmark::Counter;
+using systems::Linearization;
+
+constexpr auto per_second = Counter::kIsIterationInvariantRate;
+
+const char* name_of(Linearization l) {
+  return l == Linearization::dense ? "dense" : l == Linearization::diagonal ? "diagonal" : "zero";
+}
+
+/// σ and tanh of one step.
+double functions_of(const std::string& system, double dim) {
+  return system == "gru" ? 3 * dim : system == "lstm" ? 2.5 * dim : dim;
+}
+
+void report(benchmark::State& state, const benchmarks::Roofs& roofs, double bytes, double flops, double functions) {
+  const double bound = roofs.seconds(bytes, flops, functions);
+  state.counters["threads"] = double(Exec().concurrency());
+  state.counters["bytes"] = Counter(bytes, per_second);
+  state.counters["flops"] = Counter(flops, per_second);
+  state.counters["functions"] = Counter(functions, per_second);
+  state.counters["bound_us"] = bound * 1e6;
+  state.counters["of_bound"] = Counter(100 * bound, per_second);
+  state.SetLabel(roofs.limit(bytes, flops, functions));
+}
+
+template <class Real>
+systems::Instance<Real> make(const std::string& system, long length, long dim, long batch) {
+  deck::Case c;
+  c.system = system;
+  c.system_options = {{"input_dim", 0}, {"gain", 1}};
+  c.precision = sizeof(Real) == 8 ? deck::Precision::float64 : deck::Precision::float32;
+  c.state_dim = dim;
+  c.length = length;
+  c.batch = batch;
+  return systems::make_instance<Real>(c, {0, batch});
+}
+
+/// Numbers between −1 and 1, in no pattern that matters.
+template <class Real>
+scan::Panel<Real> filled(long groups, long rows, long components) {
+  const auto panel = make_view<scan::Panel<Real>>("panel", groups, rows, components, lane_width);
+  Kokkos::parallel_for(
+      "fill", Kokkos::RangePolicy<Exec>(0, static_cast<long>(panel.size())),
+      KOKKOS_LAMBDA(long i) { panel.data()[i] = Real((i * 2654435761L) % 2001 - 1000) / Real(1000); });
+  return panel;
+}
+
+template <class Real>
+void evaluate(benchmark::State& state, const std::string& name, Linearization linearization) {
+  const long T = state.range(0), D = state.range(1), B = state.range(2);
+  const auto instance = make<Real>(name, 1, D, B);
+  const systems::System<Real>& system = *instance.system;
+  const long n = system.input_dim();
+  const long J = linearization == Linearization::dense ? D * D : linearization == Linearization::diagonal ? D : 0;
+  const scan::LaneMap map(T, B, B < lane_width ? lane_width / B : 1);
+  systems::Evaluation<Real> args{map,
+                                 {},
+                                 filled<Real>(map.groups, map.steps + 1, D),
+                                 filled<Real>(map.groups, map.steps, n),
+                                 filled<Real>(map.groups, map.steps, D),
+                                 filled<Real>(map.groups, map.steps, J),
+                                 {}};
+  args.worst =
+      Kokkos::View<Real***, Kokkos::LayoutRight, Memory>("worst", map.groups, systems::blocks(map.steps), lane_width);
+  for (auto _ : state) {
+    system.evaluate(linearization, args);
+    Exec().fence();
+  }
+  const double rows = double(T) * double(B);
+  state.counters["T"] = double(T);
+  state.counters["D"] = double(D);
+  state.counters["B"] = double(B);
+  report(state, benchmarks::roofs<Real>(), sizeof(Real) * rows * double(2 * D + n + J),
+         rows * system.flops(linearization), rows * functions_of(name, double(D)));
+}
+
+template <class Real>
+void sequential(benchmark::State& state, const std::string& name) {
+  const long T = state.range(0), D = state.range(1), B = state.range(2);
+  const auto instance = make<Real>(name, T, D, B);
+  const auto states = make_view<Rows<Real>>("states", T, B, D);
+  for (auto _ : state) {
+    instance.system->rollout(instance.drivers, instance.initial, states);
+    Exec().fence();
+  }
+  const double rows = double(T) * double(B);
+  state.counters["T"] = double(T);
+  state.counters["D"] = double(D);
+  state.counters["B"] = double(B);
+  state.counters["steps"] = Counter(double(T), per_second);
+  report(state, benchmarks::roofs<Real>(), sizeof(Real) * rows * double(D + instance.system->input_dim()),
+         rows * instance.system->flops(Linearization::zero), rows * functions_of(name, double(D)));
+}
+
+constexpr int numbers = 2048, rounds = 50;
+
+template <class Real, class P, class F>
+struct Apply {
+  Matrix<Real> in, out;
+  F f;
+  KOKKOS_INLINE_FUNCTION void operator()(long item) const {
+    for (int round = 0; round < rounds; ++round)
+      for (int i = 0; i < numbers; i += width_of<P>) store<P>(&out(item, i), f(load<P>(&in(item, i))));
+  }
+};
+
+// Inlined by order: called, they would be timed with their calls.
+struct Exp {
+  template <class P>
+  KOKKOS_FORCEINLINE_FUNCTION P operator()(P x) const {
+    return exponential(x);
+  }
+};
+struct Tanh {
+  template <class P>
+  KOKKOS_FORCEINLINE_FUNCTION P operator()(P x) const {
+    return hyperbolic_tangent(x);
+  }
+};
+struct Sigmoid {
+  template <class P>
+  KOKKOS_FORCEINLINE_FUNCTION P operator()(P x) const {
+    return sigmoid(x);
+  }
+};
+struct Softplus {
+  template <class P>
+  KOKKOS_FORCEINLINE_FUNCTION P operator()(P x) const {
+    return softplus(x);
+  }
+};
+
+/// `f` of numbers in the first-level cache: one work item a thread. P: a vector, or one number for the libm.
+template <class Real, class P, class F>
+void function(benchmark::State& state, const F& f) {
+  const long items = Exec().concurrency();
+  const Matrix<Real> in("in", items, numbers), out("out", items, numbers);
+  for (long i = 0; i < items * numbers; ++i) in.data()[i] = Real((i * 7919) % 4001 - 2000) / Real(250);  // −8 … 8
+  for (auto _ : state) {
+    Kokkos::parallel_for("function", Kokkos::RangePolicy<Exec>(0, items), Apply<Real, P, F>{in, out, f});
+    Exec().fence();
+    benchmark::ClobberMemory();
+  }
+  report(state, benchmarks::roofs<Real>(), 0, 0, double(rounds) * double(items) * numbers);
+}
+
+template <class Real>
+void roof(benchmark::State& state) {
+  for (auto _ : state) benchmark::DoNotOptimize(benchmarks::roofs<Real>());
+  const benchmarks::Roofs& r = benchmarks::roofs<Real>();
+  state.counters["bytes"] = r.bandwidth;
+  state.counters["flops"] = r.flops;
+  state.counters["gemm"] = r.gemm;
+  state.counters["functions"] = r.transcendentals;
+}
+
+template <class Real>
+void add(const std::string& precision) {
+  const auto finish = [](benchmark::internal::Benchmark* b) { return b->UseRealTime()->Unit(benchmark::kMicrosecond); };
+  benchmark::RegisterBenchmark(("roofs/" + precision).c_str(), roof<Real>)->Iterations(1);
+  const std::vector<std::vector<long>> sizes = {{100000, 8, 16}, {10000, 32, 16}, {5000, 64, 16}, {200, 256, 16}};
+  for (const char* system : {"gru", "lstm", "rnn"}) {
+    for (const Linearization l : {Linearization::zero, Linearization::diagonal, Linearization::dense})
+      for (std::vector<long> size : sizes) {
+        if (l == Linearization::dense) size[0] /= size[1];  // T·D² numbers
+        if (l == Linearization::dense && size[0] < 10) continue;
+        finish(benchmark::RegisterBenchmark(
+                   (std::string("evaluate/") + system + "/" + name_of(l) + "/" + precision).c_str(),
+                   [=](benchmark::State& state) { evaluate<Real>(state, system, l); }))
+            ->ArgNames({"T", "D", "B"})
+            ->Args({size[0], size[1], size[2]});
+      }
+    auto* const b = benchmark::RegisterBenchmark((std::string("sequential/") + system + "/" + precision).c_str(),
+                                                 [=](benchmark::State& state) { sequential<Real>(state, system); });
+    finish(b)->ArgNames({"T", "D", "B"})->Args({10000, 4, 1})->Args({10000, 8, 1})->Args({1000, 64, 1});
+    for (const std::vector<long>& size : sizes) b->Args({std::min(size[0], 10000L), size[1], size[2]});
+  }
+  using P = benchmarks::Widest<Real>;
+  const auto add_function = [&](const std::string& name, auto ours, auto libm) {
+    finish(benchmark::RegisterBenchmark(("function/" + name + "/" + precision).c_str(),
+                                        [=](benchmark::State& state) { function<Real, P>(state, ours); }));
+    finish(benchmark::RegisterBenchmark(("function/" + name + "/libm/" + precision).c_str(),
+                                        [=](benchmark::State& state) { function<Real, Real>(state, libm); }));
+  };
+  add_function("exp", Exp(), [](Real x) { return std::exp(x); });
+  add_function("tanh", Tanh(), [](Real x) { return std::tanh(x); });
+  add_function("sigmoid", Sigmoid(), [](Real x) { return 1 / (1 + std::exp(-x)); });
+  add_function("softplus", Softplus(), [](Real x) { return std::log1p(std::exp(x)); });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Kokkos::ScopeGuard kokkos(argc, argv);
+  add<float>("float32");
+  add<double>("float64");
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
