@@ -150,7 +150,9 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
     : kind_(kind), instance_(instance), config_(setup.config),
       line_(setup.line.value_or(parallel::TimeLine(instance.length()))), global_batch_(setup.global_batch),
       threads_(setup.threads), progress_(setup.progress), windowed_(config_.window != "full"),
-      windows_(window_model(global_batch_, threads_), line_.length(), instance.batch()),
+      windows_(window_model(kind, config_, instance.system->state_dim(), instance.system->input_dim(), sizeof(Real),
+                            instance.system->flops(kind.linearization) + scan_flops(true), global_batch_, threads_),
+               line_.length(), instance.batch()),
       trust_(TrustModel(kind, config_), instance.initial) {
   const long length = instance.length(), batch = instance.batch();
   const long dim = instance.system->state_dim();
@@ -184,25 +186,22 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
   lay_out();
 }
 
-template <class Real>
-WindowModel Newton<Real>::window_model(long global_batch, int threads) const {
+WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& config, long dim, long inputs, double real_bytes,
+                         double step_flops, long batch, int threads) {
   WindowModel model;
-  model.full = !windowed_;
-  if (!windowed_) return model;
-  model.move_cost = kind_.linearization == Linearization::dense ? 0.1 : 0.25;  // copying against an iteration
-  if (config_.window != "auto") {
-    model.start = model.smallest = model.largest = steps_in(config_.window);
+  model.full = config.window == "full";
+  if (model.full) return model;
+  model.move_cost = kind.linearization == Linearization::dense ? 0.1 : 0.25;  // copying against an iteration
+  if (config.window != "auto") {
+    model.start = model.smallest = model.largest = steps_in(config.window);
     return model;
   }
   // What a step of a frame takes, over all sequences, and what launching and joining an iteration's kernels costs.
-  const double D = double(instance_.system->state_dim()), n = double(instance_.system->input_dim());
-  const double J = double(jacobian_components(kind_.linearization, instance_.system->state_dim()));
-  const double step_bytes = sizeof(Real) * (2 * D + n + J) * double(global_batch);
-  const double step_flops = (instance_.system->flops(kind_.linearization) + scan_flops(true)) * double(global_batch);
+  const double components = double(2 * dim + inputs + jacobian_components(kind.linearization, dim));
   model.smallest = tuning::smallest_window;
   model.start = tuning::first_window;
-  model.largest = std::max(model.start, static_cast<long>(tuning::frame_bytes(threads) / step_bytes));
-  model.overhead = tuning::launch_flops(threads) / step_flops;
+  model.largest = std::max(model.start, static_cast<long>(tuning::frame_bytes(threads) / (real_bytes * components * double(batch))));
+  model.overhead = tuning::launch_flops(threads) / (step_flops * double(batch));
   return model;
 }
 

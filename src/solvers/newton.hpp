@@ -26,6 +26,11 @@ class IncrementScan {
   virtual double bytes() const = 0;
 };
 
+/// How a case's windows are sized. `dim`, `inputs` and `real_bytes`: D, n and the size of a number; `step_flops`: operations
+/// of an iteration for one step of one sequence; `batch`: sequences of all ranks.
+WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& config, long dim, long inputs, double real_bytes,
+                         double step_flops, long batch, int threads);
+
 template <class Real>
 class Newton : public Solver<Real> {
  public:
@@ -44,7 +49,6 @@ class Newton : public Solver<Real> {
   struct Status;  ///< of the sequences during a solve
   struct Stopwatch;
 
-  WindowModel window_model(long global_batch, int threads) const;
   long slots() const { return static_cast<long>(windows_.slots().size()); }
   long sequence(long slot) const { return windows_.slots()[static_cast<std::size_t>(slot)].sequence; }
 

@@ -1,5 +1,6 @@
 #include "solvers/solver.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "solvers/kinds.hpp"
@@ -38,8 +39,12 @@ MemoryModel model_memory(const deck::Case& c, const systems::Shape& shape, int r
   out.answer = real * rows * D * 3;
   if (!kind || !kind->iterative) return out;
   const bool dense = kind->linearization == Linearization::dense;
-  const scan::Choice choice = scan::choose(c.solver.scan, length, c.batch, threads, dense);
-  const scan::LaneMap map(length, local, choice.chunks);
+  // Panels hold a window; an automatic one may grow to its largest (the cost of a step only matters for when).
+  const WindowModel windows =
+      window_model(*kind, c.solver, shape.state_dim, shape.input_dim, real, 1, c.batch, threads);
+  const long width = windows.full ? length : std::min(length, windows.largest);
+  const scan::Choice choice = scan::choose(c.solver.scan, width, c.batch, threads, dense);
+  const scan::LaneMap map(width, local, choice.chunks);
   const double lanes = double(map.groups) * lane_width, steps = double(map.steps);
   const double jacobian = dense ? D * D : kind->linearization == Linearization::diagonal ? D : 0;
   out.solver = real * lanes * ((steps + 1) * D + steps * (D + n + jacobian));
