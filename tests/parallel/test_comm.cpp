@@ -140,7 +140,9 @@ TEST(TimeLine, SegmentsCoverTimeInOrder) {
     line.shift(&end, &incoming, sizeof(double));
     EXPECT_EQ(line.has_previous(), line.steps().begin > 0 && !line.steps().empty());
     EXPECT_EQ(line.has_next(), line.steps().end < T);
-    if (!line.steps().empty()) EXPECT_EQ(incoming, double(line.steps().begin));
+    if (!line.steps().empty()) {
+      EXPECT_EQ(incoming, double(line.steps().begin));
+    }
   }
 }
 
