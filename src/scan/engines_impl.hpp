@@ -75,6 +75,11 @@ struct LaneItems {
     return {group_slot / element.slots(), static_cast<int>(group_slot % element.slots()),
             static_cast<int>(index % items_per_group)};
   }
+  /// The last settled step of a group starts the recurrence as the first one would (see Active).
+  KOKKOS_INLINE_FUNCTION long first_step(const Item& it) const {
+    const long settled = active.settled_steps(map, it.group);
+    return settled > 0 ? settled - 1 : 0;
+  }
   template <class Q>
   KOKKOS_INLINE_FUNCTION PanelStrip<Q> stored(const Matrix<Real>& where, long group, int slot, int lane) const {
     return {&where(group * element.slots() + slot, lane)};
@@ -104,7 +109,8 @@ struct Finish : LaneItems<Element> {
     } else {
       copy(x, this->template stored<P>(this->states, it.group, it.slot, it.lane), e.state_size());
     }
-    for (long k = 0; k < this->map.steps; ++k) e.advance(x, Site{it.group, k, it.lane}, it.slot, scratch, true);
+    for (long k = this->first_step(it); k < this->map.steps; ++k)
+      e.advance(x, Site{it.group, k, it.lane}, it.slot, scratch, true);
     if (whole && !this->is_last())
       each_sequence(it, [&](long sequence, int w) {
         copy(this->between(this->outgoing, sequence, it.slot), one_lane(x, w), e.state_size());
@@ -142,7 +148,8 @@ struct Summarise : LaneItems<Element> {
     const bool whole = this->is_first() && wholly_first(this->map, it.group);
     if (this->is_first() && it.group * lane_width < this->map.batch) {
       clear(x, e.state_size());
-      for (long k = 0; k < this->map.steps; ++k) e.advance(x, Site{it.group, k, it.lane}, it.slot, scratch, whole);
+      for (long k = this->first_step(it); k < this->map.steps; ++k)
+        e.advance(x, Site{it.group, k, it.lane}, it.slot, scratch, whole);
       copy(this->template stored<P>(this->states, it.group, it.slot, it.lane), x, e.state_size());
     }
     if (!whole) {
@@ -150,7 +157,8 @@ struct Summarise : LaneItems<Element> {
       // Where this rank's last chunk is a shorter one and its summary counts, its lanes are taken out half-way.
       const long cut = this->is_last() ? 0 : this->map.length % this->map.steps;
       e.identity(sum, it.slot);
-      for (long k = 0; k < this->map.steps; ++k) {
+      const long first = this->first_step(it);
+      for (long k = cut > 0 && cut < first ? cut : first; k < this->map.steps; ++k) {
         if (cut > 0 && k == cut) copy(out, sum, e.summary_size());
         e.append(sum, Site{it.group, k, it.lane}, it.slot, scratch);
       }

@@ -35,6 +35,15 @@ struct LaneMap {
     groups = (chunks * batch + lane_width - 1) / lane_width;
   }
 
+  /// Chunks of a given number of steps.
+  static LaneMap of_steps(long length, long batch, long steps) {
+    LaneMap map(length, batch, 1);
+    map.steps = steps;
+    map.chunks = std::max(1L, (length + steps - 1) / std::max(1L, steps));
+    map.groups = (map.chunks * batch + lane_width - 1) / lane_width;
+    return map;
+  }
+
   KOKKOS_INLINE_FUNCTION long lanes() const { return chunks * batch; }
   KOKKOS_INLINE_FUNCTION long chunk_of(long lane) const { return batch > 0 ? lane / batch : 0; }
   KOKKOS_INLINE_FUNCTION long sequence_of(long lane) const { return batch > 0 ? lane % batch : 0; }
@@ -47,9 +56,12 @@ struct LaneMap {
   }
 };
 
-/// Which sequences of this rank still iterate; an empty view means all.
+/// Which sequences of this rank still iterate, and which of their steps: an empty view means all.
 struct Active {
   Vector<int> sequences;
+  /// Steps of each sequence, from its first, that no longer change: r_t = 0 and A_t = 0 there. Kernels may leave them out;
+  /// a scan that starts with the last of them finds the same numbers as one that starts with the first.
+  Vector<long> settled;
 
   KOKKOS_INLINE_FUNCTION bool sequence(long b) const { return sequences.extent(0) == 0 || sequences(b) != 0; }
   KOKKOS_INLINE_FUNCTION bool group(const LaneMap& map, long g) const {
@@ -57,6 +69,16 @@ struct Active {
     for (long lane = g * lane_width; lane < (g + 1) * lane_width && lane < map.lanes(); ++lane)
       if (sequences(map.sequence_of(lane)) != 0) return true;
     return false;
+  }
+  /// Steps, from the first, that are settled in all lanes of a group that iterate.
+  KOKKOS_INLINE_FUNCTION long settled_steps(const LaneMap& map, long g) const {
+    if (settled.extent(0) == 0) return 0;
+    long fewest = map.steps;
+    for (long lane = g * lane_width; lane < (g + 1) * lane_width && lane < map.lanes(); ++lane) {
+      const long b = map.sequence_of(lane), here = settled(b) - map.chunk_of(lane) * map.steps;
+      if (sequence(b) && here < fewest && here < map.steps_of(lane)) fewest = here > 0 ? here : 0;
+    }
+    return fewest;
   }
 };
 

@@ -171,8 +171,10 @@ struct PassedSteps {
   Real largest = 0;
 
   /// @param residual (group, step, D, lane)   @param worst the largest |r| of each block
+  /// @param scale   states that the tolerance is relative to where they exceed 1, up to `most`; empty: it is absolute
   KOKKOS_INLINE_FUNCTION PassedSteps(const scan::LaneMap& map, const scan::Panel<Real>& residual,
-                                     const LaneNumbers<Real>& worst, long slot, Real tolerance) {
+                                     const LaneNumbers<Real>& worst, long slot, Real tolerance,
+                                     const scan::Panel<Real>& scale = {}, Real most = 0) {
     for (long chunk = 0; chunk < map.chunks; ++chunk) {
       const long lane = chunk * map.batch + slot, group = lane / lane_width, held = map.steps_of(lane);
       const int w = static_cast<int>(lane % lane_width);
@@ -185,10 +187,12 @@ struct PassedSteps {
           continue;
         }
         for (long k = begin; k < end; ++k) {
-          Real here(0);
+          Real here(0), unit(1);
           for (int i = 0; i < static_cast<int>(residual.extent(2)); ++i)
             here = larger(here, magnitude(residual(group, k, i, w)));
-          if (!(here <= tolerance)) return;
+          for (int i = 0; i < static_cast<int>(scale.extent(2)); ++i)
+            unit = larger(unit, magnitude(scale(group, k + 1, i, w)));
+          if (!(here <= tolerance * unit) || (most > Real(0) && here > most)) return;
           ++steps;
           largest = larger(largest, here);
         }
@@ -212,7 +216,7 @@ struct FindFront {
   Real tolerance;
   Vector<long> reached;  ///< in and out (B): steps of each sequence that passed last time
   Vector<long> front;    ///< out: settled steps
-  Vector<Real> settled;  ///< out: a bound on the residuals among them
+  Vector<Real> settled;  ///< in and out: a bound on the residuals among them
 
   KOKKOS_INLINE_FUNCTION void operator()(long slot) const {
     if (!active.sequence(slot)) return;
@@ -226,26 +230,68 @@ struct FindFront {
       settled_to = begin + far.steps > settled_to ? begin + far.steps : settled_to;
     }
     front(slot) = settled_to > begin ? settled_to - begin : 0;
-    settled(slot) = passed.largest;
+    settled(slot) = larger(settled(slot), passed.largest);
     reached(sequence) = now;
   }
 };
 
-/// Settled states move no more: with r = 0 before the front the recurrence δ_t = A_t δ_{t−1} − r_t starts there.
+/// How far sequences of a frame that holds all of their steps are settled: to rounding, so that leaving these steps out
+/// changes no iterate by more than rounding does.
+template <class Real>
+struct FindExactFront {
+  /// Units of rounding, of the state or of 1 where that is larger.
+  static constexpr Real units = 4, rounding = sizeof(Real) == 4 ? Real(1.1920929e-7) : Real(2.220446049250313e-16);
+
+  Frame frame;
+  scan::Active active;
+  scan::Panel<Real> residual, states;
+  LaneNumbers<Real> worst;  ///< of the residual
+  Real tolerance;
+  Vector<long> front;    ///< out: settled steps
+  Vector<Real> settled;  ///< in and out: a bound on the residuals among them
+
+  KOKKOS_INLINE_FUNCTION void operator()(long slot) const {
+    if (!active.sequence(slot)) return;
+    const PassedSteps<Real> passed(frame.map, residual, worst, slot, smaller(tolerance, units * rounding), states, tolerance);
+    front(slot) = passed.steps;
+    settled(slot) = larger(settled(slot), passed.largest);
+  }
+};
+
+/// Nothing is settled in the slots that `moving` names.
+template <class Real>
+struct Unsettle {
+  scan::Active moving;
+  Vector<long> front;
+  Vector<Real> settled;
+
+  KOKKOS_INLINE_FUNCTION void operator()(long slot) const {
+    if (!moving.sequence(slot)) return;
+    front(slot) = 0;
+    settled(slot) = Real(0);
+  }
+};
+
+/// Settled states move no more: with r = 0 and A = 0 before the front the recurrence δ_t = A_t δ_{t−1} − r_t starts there.
 template <class Real>
 struct Settle {
   Frame frame;
+  scan::Active active;  ///< with the fronts of before
   Vector<long> front;
-  scan::Panel<Real> residual;
+  scan::Panel<Real> residual, jacobian;
 
   KOKKOS_INLINE_FUNCTION void operator()(long index) const {
     const BlockItem item(index, frame.map);
+    if (active.settled_steps(frame.map, item.group) >= item.end) return;  // done before
     for (int w = 0; w < lane_width; ++w) {
       const long lane = item.group * lane_width + w;
       if (lane >= frame.map.lanes()) return;
+      if (!active.sequence(frame.map.sequence_of(lane))) continue;
       const long settled = front(frame.map.sequence_of(lane)) - frame.map.chunk_of(lane) * frame.map.steps;
-      for (long k = item.begin; k < item.end && k < settled; ++k)
+      for (long k = item.begin; k < item.end && k < settled; ++k) {
         for (int i = 0; i < static_cast<int>(residual.extent(2)); ++i) residual(item.group, k, i, w) = Real(0);
+        for (int i = 0; i < static_cast<int>(jacobian.extent(2)); ++i) jacobian(item.group, k, i, w) = Real(0);
+      }
     }
   }
 };

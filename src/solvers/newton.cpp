@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <stdexcept>
 
 #include "core/error.hpp"
@@ -150,6 +151,8 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
     : kind_(kind), instance_(instance), config_(setup.config),
       line_(setup.line.value_or(parallel::TimeLine(instance.length()))), global_batch_(setup.global_batch),
       threads_(setup.threads), progress_(setup.progress), windowed_(config_.window != "full"),
+      // A smoother moves settled states again, by what comes after them.
+      settles_(config_.stop == deck::Stop::residual && !config_.smoother),
       windows_(window_model(kind, config_, instance.system->state_dim(), instance.system->input_dim(), sizeof(Real),
                             instance.system->flops(kind.linearization) + scan_flops(true), global_batch_, threads_),
                line_.length(), instance.batch()),
@@ -191,7 +194,10 @@ WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& confi
   WindowModel model;
   model.full = config.window == "full";
   if (model.full) return model;
-  model.move_cost = kind.linearization == Linearization::dense ? 0.1 : 0.25;  // copying against an iteration
+  const bool dense = kind.linearization == Linearization::dense;
+  model.tolerance = config.tolerance;
+  model.eager = !dense;
+  model.move_cost = dense ? 0.1 : 0.25;  // copying against an iteration
   if (config.window != "auto") {
     model.start = model.smallest = model.largest = steps_in(config.window);
     return model;
@@ -201,7 +207,9 @@ WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& confi
   model.smallest = tuning::smallest_window;
   model.start = tuning::first_window;
   model.largest = std::max(model.start, static_cast<long>(tuning::frame_bytes(threads) / (real_bytes * components * double(batch))));
-  model.overhead = tuning::launch_flops(threads) / (step_flops * double(batch));
+  // Diagonal solvers do simple operations, which processors do faster, and twice as many at half the precision.
+  const double pace = dense ? 1 : 16 / real_bytes;
+  model.overhead = pace * tuning::launch_flops(threads) / (step_flops * double(batch));
   return model;
 }
 
@@ -212,10 +220,15 @@ void Newton<Real>::lay_out() {
   const long dim = instance_.system->state_dim(), n = instance_.system->input_dim();
   // Segments of a time line differ by a step; the engine is chosen by the longest, so that all ranks choose the same.
   const long width = line_.whole() ? windows_.width() : instance_.length();
-  choice_ = scan::choose(config_.scan, line_.whole() ? width : line_.longest(), global_batch_, threads_,
+  choice_ = scan::choose(config_.scan, windowed_ ? width : line_.longest(), global_batch_, threads_,
                          kind_.linearization == Linearization::dense);
-  const scan::LaneMap map(width, slots(), choice_.chunks);
+  scan::LaneMap map(windowed_ ? width : instance_.length(), slots(), choice_.chunks);
   choice_.chunks = map.chunks;
+  if (settles_ && !windowed_ && line_.whole() && choice_.engine != scan::Engine::flat) {
+    // Chunks of a full window keep their steps whatever is left out: no answer depends on when that happens.
+    windows_.leave_out_by(map.steps);
+    map = scan::LaneMap::of_steps(width, slots(), map.steps);
+  }
   const long G = map.groups, L = map.steps;
   if (long(worst_.extent(0)) < G || long(residual_.extent(1)) != L) {
     states_ = make_view<scan::Panel<Real>>("states", G, L + 1, dim, lane_width);
@@ -232,11 +245,14 @@ void Newton<Real>::lay_out() {
     active_.sequences = make_view<Vector<int>>("active", slots());
     moving_.sequences = make_view<Vector<int>>("moving", slots());
     frame_.sequences = make_view<Vector<int>>("sequences", slots());
-    if (windowed_) {
+    if (settles_) {
       frame_.begins = make_view<Vector<long>>("begins", slots());
+      lengths_ = make_view<Vector<long>>("lengths", slots());
+    }
+    if (settles_) {
+      active_.settled = make_view<Vector<long>>("settled steps", slots());
       slot_front_ = make_view<Vector<long>>("front", slots());
       slot_settled_ = make_view<Vector<Real>>("settled", slots());
-      lengths_ = make_view<Vector<long>>("lengths", slots());
     }
     trust_.prepare(map);
     scan_ = make_scan<Real>(kind_, config_, trust_, choice_.engine, map, jacobian_, residual_, line_);
@@ -255,9 +271,9 @@ void Newton<Real>::place_slots() {
   for (long j = 0; j < slots(); ++j) {
     const Windows::Slot& slot = windows_.slots()[static_cast<std::size_t>(j)];
     sequences(j) = static_cast<int>(slot.sequence);
-    if (!windowed_) continue;
+    if (!settles_) continue;
     begins(j) = slot.begin;
-    lengths(j) = slot.length;
+    lengths(j) = line_.whole() ? slot.length : instance_.length();
   }
   Kokkos::deep_copy(Exec(), frame_.sequences, sequences);
   Kokkos::deep_copy(Exec(), frame_.begins, begins);
@@ -276,6 +292,10 @@ void Newton<Real>::select(const std::vector<char>& slots, const scan::Active& ac
 template <class Real>
 void Newton<Real>::pack(const std::vector<char>& slots) {
   select(slots, moving_);
+  if (settles_) {
+    Kokkos::parallel_for("unsettle", Kokkos::RangePolicy<Exec>(0, this->slots()),
+                         Unsettle<Real>{moving_, active_.settled, slot_settled_});
+  }
   over_blocks("pack", frame_.map, 1, Pack<Real>{frame_, moving_, instance_.drivers, iterate_, inputs_, states_});
 }
 
@@ -332,17 +352,43 @@ void Newton<Real>::evaluate(Linearization linearization) {
                 ShapeJacobian<Real>{frame_.map, jacobian_, static_cast<Real>(1 - config_.damping_factor), config_.clip_jacobians});
 }
 
-/// Fronts of all slots, to the host; the settled part gets zero residuals.
+/// Finds how far all slots are settled and takes these steps out of the recurrence. Along a time line steps are settled
+/// where those of all ranks before are. `residual`: the largest of each slot here. Returns the largest of all ranks.
 template <class Real>
-void Newton<Real>::find_fronts() {
-  Kokkos::parallel_for("find fronts", Kokkos::RangePolicy<Exec>(0, slots()),
-                       FindFront<Real>{frame_, active_, residual_, worst_, static_cast<Real>(config_.tolerance), reached_,
-                                       slot_front_, slot_settled_});
+std::vector<double> Newton<Real>::find_fronts(std::vector<double> residual) {
+  const Kokkos::RangePolicy<Exec> each(0, slots());
+  const Real tolerance = static_cast<Real>(config_.tolerance);
+  if (windowed_)
+    Kokkos::parallel_for("find fronts", each, FindFront<Real>{frame_, active_, residual_, worst_, tolerance, reached_,
+                                                              slot_front_, slot_settled_});
+  else
+    Kokkos::parallel_for("find fronts", each, FindExactFront<Real>{frame_, active_, residual_, states_, worst_, tolerance,
+                                                                   slot_front_, slot_settled_});
   const auto front = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), slot_front_);
   const auto settled = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), slot_settled_);
   front_.assign(front.data(), front.data() + front.size());
   settled_.assign(settled.data(), settled.data() + settled.size());
-  over_blocks("settle", frame_.map, 1, Settle<Real>{frame_, slot_front_, residual_});
+  // Steps that are left out are not evaluated again: their residuals are remembered.
+  for (std::size_t j = 0; j < residual.size(); ++j) residual[j] = std::max(residual[j], settled_[j]);
+  passed_ = front_;
+  if (!line_.whole()) {
+    const long begin = line_.steps().begin, here = line_.steps().size(), T = line_.length();
+    // One reduction for both: the first step that is not settled is the smallest of all ranks' first ones.
+    const std::size_t n = residual.size();
+    for (std::size_t j = 0; j < n; ++j) residual.push_back(-double(front_[j] < here ? begin + front_[j] : T));
+    residual = line_.max(residual);
+    for (std::size_t j = 0; j < n; ++j) {
+      passed_[j] = static_cast<long>(-residual[n + j]);
+      front_[j] = std::clamp(passed_[j] - begin, 0L, here);
+      front(j) = front_[j];
+    }
+    residual.resize(n);
+    Kokkos::deep_copy(Exec(), slot_front_, front);
+  }
+  over_blocks("settle", frame_.map, 1, Settle<Real>{frame_, active_, slot_front_, residual_, jacobian_});
+  Kokkos::deep_copy(Exec(), active_.settled, slot_front_);
+  Exec().fence();
+  return residual;
 }
 
 template <class Real>
@@ -374,14 +420,14 @@ void Newton<Real>::move_windows(Status& status, Recording<Real>* recording, Stop
   std::vector<char> leaving = change.moving;
   if (change.reframe) leaving.assign(before.size(), 1);
   unpack(leaving);
-  if (windowed_)
+  if (settles_ && line_.whole())  // segments stay whole: all of their steps are evaluated again
     for (std::size_t j = 0; j < before.size(); ++j)
       if (leaving[j]) {
         const auto b = static_cast<std::size_t>(before[j].sequence);
         status.settled[b] = std::max(status.settled[b], settled_[j]);
       }
   windows_.apply(change);
-  if (recording && windowed_) {
+  if (recording && settles_ && line_.whole()) {
     watch.pause();
     const auto change_of = [&](const Windows::Slot& slot, double sign) {
       outside_[static_cast<std::size_t>(slot.sequence)] +=
@@ -400,17 +446,36 @@ void Newton<Real>::move_windows(Status& status, Recording<Real>* recording, Stop
     place_slots();
   }
   pack(change.moving);
-  if (progress_ && windowed_) {
-    double settled = 0;
-    for (const double x : status.done) settled += x;
-    progress_(settled / double(status.done.size()));
-  }
 }
 
 template <class Real>
 void Newton<Real>::finish() {
   unpack(std::vector<char>(static_cast<std::size_t>(slots()), 1));
   Exec().fence();
+}
+
+/// Steps of each slot that an iteration works on: settled ones are left out by whole blocks of whole groups of lanes.
+template <class Real>
+std::vector<double> Newton<Real>::steps_worked(const std::vector<char>& active) const {
+  const scan::LaneMap& map = frame_.map;
+  std::vector<double> steps(static_cast<std::size_t>(map.batch), 0.0);
+  for (long first = 0; first < map.lanes(); first += lane_width) {
+    const long end = std::min(first + lane_width, map.lanes());
+    const auto held = [&](long lane) {
+      const long length = windows_.slots()[static_cast<std::size_t>(map.sequence_of(lane))].length;
+      return std::clamp((line_.whole() ? length : map.length) - map.chunk_of(lane) * map.steps, 0L, map.steps);
+    };
+    long settled = settles_ ? map.steps : 0;
+    for (long lane = first; lane < end && settled > 0; ++lane) {
+      const auto slot = static_cast<std::size_t>(map.sequence_of(lane));
+      const long here = std::max(0L, front_[slot] - map.chunk_of(lane) * map.steps);
+      if (active[slot] && here < held(lane)) settled = std::min(settled, here);
+    }
+    if (settled < map.steps) settled -= settled % block_steps;
+    for (long lane = first; lane < end; ++lane)
+      steps[static_cast<std::size_t>(map.sequence_of(lane))] += double(std::max(0L, held(lane) - settled));
+  }
+  return steps;
 }
 
 template <class Real>
@@ -479,12 +544,12 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
       if (history && !status.any_active()) Kokkos::deep_copy(Exec(), active_.sequences, 1);
       for (bool again = true; again;) {
         evaluate(last ? Linearization::zero : kind_.linearization);
-        residual = line_.max(largest(worst_));
-        if (windowed_) find_fronts();
+        residual = settles_ ? find_fronts(largest(worst_)) : line_.max(largest(worst_));
         bool all_settled = windowed_;
         for (long j = 0; j < slots(); ++j) {
           const auto b = static_cast<std::size_t>(sequence(j)), slot = static_cast<std::size_t>(j);
-          if (status.iterations[b] == iteration) status.residual[b] = std::max(status.settled[b], residual[slot]);
+          if (status.iterations[b] == iteration)
+            status.residual[b] = std::max(status.settled[b], residual[slot]);
           if (!by_residual || !status.active[b]) continue;
           const Windows::Slot& window = windows_.slots()[slot];
           if (residual[slot] <= config_.tolerance && window.begin + window.length == length) {
@@ -546,16 +611,17 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
     const parallel::Traffic now = line_.traffic() - before;
     each_iteration = {std::max(each_iteration.messages, now.messages), std::max(each_iteration.bytes, now.bytes)};
     const std::vector<char> was_active = status.active;
+    const std::vector<double> worked = steps_worked(flags);
     for (long j = 0; j < slots(); ++j) {
       const auto b = static_cast<std::size_t>(sequence(j)), slot = static_cast<std::size_t>(j);
-      const long front = windowed_ ? front_[slot] : 0;
+      const long front = settles_ ? front_[slot] : 0;
       if (status.active[b]) {
         const Windows::Slot& window = windows_.slots()[slot];
         status.iterations[b] = iteration + 1;
         status.update[b] = moved[slot];
         status.healing[b] = status.resets[b] > 0;
-        status.work[b] += double(window.length) / double(length);
-        status.done[b] = double(window.begin + front) / double(length);
+        status.work[b] += worked[slot] / double(length);
+        if (settles_) status.done[b] = double(window.begin + passed_[slot]) / double(length);
         if (config_.stop == deck::Stop::update && moved[slot] <= config_.tolerance) {
           status.active[b] = 0;
           status.converged[b] = 1;
@@ -571,6 +637,8 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
         history->bounded.push_back(was_active[b] ? status.bounded[b] : nan);
       }
     move_windows(status, recording, watch);
+    if (progress_ && settles_ && batch > 0)
+      progress_(std::accumulate(status.done.begin(), status.done.end(), 0.0) / double(batch));
     pause();
     if (history) history->elapsed_s.push_back(watch.elapsed);
     go_on();

@@ -60,12 +60,13 @@ class Newton : public Solver<Real> {
   void unpack(const std::vector<char>& slots);
   void pass_on_states();
   void evaluate(systems::Linearization linearization);
-  void find_fronts();
+  std::vector<double> find_fronts(std::vector<double> residual);
   void update();
   void move_windows(Status& status, Recording<Real>* recording, Stopwatch& watch);
   void finish();
   double outside(const Recording<Real>& recording, long sequence, long begin, long end);
   void record_mad(const Status& status, long iteration, Recording<Real>& recording);
+  std::vector<double> steps_worked(const std::vector<char>& active) const;
   std::vector<double> largest(const LaneNumbers<Real>& numbers);
   double scan_flops(bool summarised) const;
 
@@ -77,6 +78,7 @@ class Newton : public Solver<Real> {
   int threads_;
   std::function<void(double)> progress_;
   bool windowed_;
+  bool settles_;                    ///< whether settled steps are left out
   long max_iterations_;
   Windows windows_;
   scan::Choice choice_;
@@ -85,7 +87,8 @@ class Newton : public Solver<Real> {
   Vector<long> touched_;            ///< of iterate_
   Vector<long> reached_;            ///< steps of each sequence whose residual passed at the last evaluation
   std::vector<double> outside_;     ///< Σ |s − oracle| of each sequence outside of its window, while recording
-  std::vector<long> front_;         ///< settled steps of each slot's window
+  std::vector<long> front_;         ///< settled steps of each slot's window, or of this rank's segment
+  std::vector<long> passed_;        ///< settled steps of each slot's window, or of all segments together
   std::vector<double> settled_;     ///< the largest residual among them
 
   scan::Panel<Real> states_, inputs_, residual_, jacobian_;
@@ -93,7 +96,7 @@ class Newton : public Solver<Real> {
   LaneNumbers<int> resets_;
   Matrix<Real> boundary_;           ///< (slot, D): a state between two ranks of the time line
   Vector<Real> lane_numbers_, slot_settled_;
-  Vector<long> slot_front_, lengths_;
+  Vector<long> slot_front_, lengths_;  ///< steps settled by the last evaluation; steps held
   scan::Active active_, moving_;    ///< slots
   Trust<Real> trust_;
   std::unique_ptr<IncrementScan<Real>> scan_;

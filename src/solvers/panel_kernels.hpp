@@ -47,6 +47,13 @@ struct Update {
     const BlockItem item(index / items_per_group, map);
     if (!active.group(map, item.group)) return;
     constexpr int width = width_of<P>;
+    if (active.settled_steps(map, item.group) >= item.end) {
+      for (int w = 0; w < width; ++w) {
+        worst(item.group, item.block, first + w) = Real(0);
+        resets(item.group, item.block, first + w) = 0;
+      }
+      return;
+    }
     long full = map.steps;  // steps that all lanes of this item take part in
     bool boundary = false;
     for (int w = 0; w < width; ++w) {

@@ -66,7 +66,7 @@ struct Setup {
   /// Where ranks share sequences: the instance and the guess then hold this rank's steps only. Its verdicts are those of
   /// the whole sequences, the same on all ranks of the line. Nothing: all steps are here.
   std::optional<parallel::TimeLine> line;
-  std::function<void(double)> progress;  ///< told the share of settled steps whenever windows move; may be empty
+  std::function<void(double)> progress;  ///< told the share of settled steps every iteration; may be empty
 };
 
 template <class Real>

@@ -1,6 +1,8 @@
 #include "solvers/windows.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 namespace elkhorn::solvers {
 
@@ -13,6 +15,10 @@ constexpr double measured_widths = 2, better = 0.97, no_worse = 1.05, stalled = 
 /// Before anything is known, a front that has not crossed a quarter of its window in so many iterations has stalled, unless
 /// that is as fast as a step an iteration, which exact prefixes alone give.
 constexpr long patience = 48;
+/// Windows whose residuals fall fast wait until they are settled as a whole if that is to take `soon` iterations and to cost
+/// `patient` iterations of their settled steps at most: a front within a window is settled an iteration later than the
+/// window would be.
+constexpr double patient = 1.5, soon = 6;
 /// A window whose largest residual has not fallen by `falls` in so many iterations does not settle as a whole.
 constexpr int stuck_after = 6;
 constexpr double falls = 0.8;
@@ -28,8 +34,10 @@ Windows::Windows(const WindowModel& model, long length, long batch) : model_(mod
 }
 
 void Windows::restart() {
+  search_ = Search{};
+  search_.width = search_.best = model_.start;
   Progress fresh;
-  fresh.width = fresh.best = model_.start;
+  fresh.width = model_.start;
   progress_.assign(static_cast<std::size_t>(batch_), fresh);
   slots_.clear();
   for (long b = 0; b < batch_; ++b) slots_.push_back({b, 0, std::min(model_.start, length_)});
@@ -45,96 +53,140 @@ void Windows::resize(Progress& p, long width) const {
   p.iterations = 0;
   p.lowest = 0;
   p.stuck = 0;
-  p.wholes = p.moves = 0;
 }
 
-/// Hill-climbs the cost a step of progress over widths, by factors of two; of a fixed width it only notices stalls.
-void Windows::search(Progress& p) const {
+/// Starts to measure a width for all sequences that iterate.
+void Windows::measure(long width) {
+  search_.width = std::clamp(width, model_.smallest, model_.largest);
+  search_.iterations = search_.advance = 0;
+  search_.wholes = search_.moves = 0;
+  for (Progress& p : progress_)
+    if (p.finished == 0) resize(p, search_.width);
+}
+
+/// Notices a window that neither moves nor improves: it starts again from the guess, narrower.
+void Windows::stop_stalls(Progress& p) {
   const double advance = double(p.front - p.since);
   const double cost = double(p.iterations) * (double(p.width) + model_.overhead) / std::max(advance, 1.0);
-  if (p.best_cost == 0 && p.iterations >= std::max(patience, p.width / 4) && advance < double(p.width) / 4) {
-    p.restart = true;
-    return resize(p, p.width / 2);
+  const bool unknown = search_.best_cost == 0;
+  const bool stalls = unknown ? p.iterations >= std::max(patience, p.width / 4) && advance < double(p.width) / 4
+                              : p.iterations >= 8 && p.stuck >= stuck_after && cost > stalled * search_.best_cost;
+  if (!stalls) return;
+  p.restart = true;
+  if (search_.width > search_.best) {  // a trial stalls: it ends for all
+    search_.growing = false;
+    measure(search_.best);
+  } else {
+    resize(p, p.width / 2);
   }
-  if (p.best_cost > 0 && p.iterations >= 8 && p.stuck >= stuck_after && cost > stalled * p.best_cost) {
-    // Where a trial stalls the search ends; where the best itself does, the system has become harder.
-    p.growing = false;
-    p.restart = true;
-    if (p.width <= p.best) {
-      p.best = p.width / 2;
-      p.best_cost = 0;
-    }
-    return resize(p, p.best);
-  }
-  if (advance < measured_widths * double(p.width)) return;
+}
+
+/// Hill-climbs the cost a step of progress over widths, by factors of two; of a fixed width there is nothing to search.
+void Windows::search() {
+  double live = 0;
+  for (const Slot& slot : slots_) live += progress_[static_cast<std::size_t>(slot.sequence)].finished == 0;
+  if (live == 0 || search_.advance < measured_widths * double(search_.width) * live) return;
+  const double cost = search_.iterations * (double(search_.width) + model_.overhead) / search_.advance;
   // A front that creeps within its window gains nothing from steps further ahead, unless iterations themselves cost more.
-  const bool mostly_whole = 2 * p.wholes > p.moves;
-  const bool worth_growing = mostly_whole || model_.overhead > double(p.width);
-  if (p.best_cost == 0 || cost < (mostly_whole ? no_worse : better) * p.best_cost) {
-    p.best = p.width;
-    p.best_cost = cost;
-    return resize(p, p.growing && worth_growing ? 2 * p.width : p.width);
+  const bool mostly_whole = 2 * search_.wholes > search_.moves;
+  const bool worth_growing = model_.eager || mostly_whole || model_.overhead > double(search_.width);
+  const auto wider = [&] { return search_.growing && worth_growing ? 2 * search_.width : search_.width; };
+  if (search_.best_cost == 0 || cost < (mostly_whole ? no_worse : better) * search_.best_cost) {
+    search_.best = search_.width;
+    search_.best_cost = cost;
+    return measure(wider());
   }
-  if (p.width != p.best) {
-    p.growing = false;
-    return resize(p, p.best);
+  if (search_.width != search_.best) {
+    search_.growing = false;
+    return measure(search_.best);
   }
-  p.best_cost = cost;
-  p.growing = p.growing || ++p.measured % content == 0;
-  resize(p, p.growing && worth_growing ? 2 * p.width : p.width);
+  search_.best_cost = cost;
+  search_.growing = search_.growing || ++search_.measured % content == 0;
+  measure(wider());
+}
+
+/// Iterations until all of a window is within the tolerance, if residuals keep falling as they did last.
+double Windows::iterations_left(double residual, double before) const {
+  if (residual <= model_.tolerance) return 0;
+  const double rate = before > 0 ? residual / before : 1;
+  return rate < falls ? std::log(residual / model_.tolerance) / -std::log(rate) : std::numeric_limits<double>::infinity();
 }
 
 void Windows::observe(std::size_t slot, long front, double residual, bool finished) {
   const Slot& s = slots_[slot];
   Progress& p = progress_[static_cast<std::size_t>(s.sequence)];
+  const bool last_slot = slot + 1 == slots_.size();
   if (p.finished > 0 || finished) {
     if (++p.finished > 1) idle_ += 1.0 / double(slots_.size());
-    return;
+  } else {
+    const long before = p.front;
+    p.front = s.begin + front;
+    if (!model_.full) {
+      ++p.iterations;
+      search_.iterations += 1;
+      search_.advance += double(p.front - before);
+      search_.wholes += front == s.length;
+      const double share = double(front) / double(std::max(1L, s.length));
+      p.wasted += share;
+      const double left = iterations_left(residual, p.last);
+      p.waits = model_.eager && front < s.length && left <= soon && p.wasted + share * left <= patient;
+      p.last = residual;
+      ++p.stuck;
+      if (p.lowest == 0 || residual < falls * p.lowest) {
+        p.lowest = residual;
+        p.stuck = 0;
+      }
+      stop_stalls(p);
+    }
   }
-  if (model_.full) return;
-  ++p.iterations;
-  p.front = s.begin + front;
-  p.wholes += front == s.length;
-  ++p.stuck;
-  if (p.lowest == 0 || residual < falls * p.lowest) {
-    p.lowest = residual;
-    p.stuck = 0;
-  }
-  p.wasted += double(front) / double(std::max(1L, s.length));
-  search(p);
+  if (!last_slot) return;
+  if (model_.full)
+    idle_ += 1 - double(widest()) / double(std::max(1L, width_));
+  else
+    search();
 }
 
 void Windows::passed(std::size_t slot, long front) {
   const Slot& s = slots_[slot];
   Progress& p = progress_[static_cast<std::size_t>(s.sequence)];
+  search_.advance += double(s.begin + front - p.front);
   p.front = s.begin + front;
   p.wasted = model_.move_cost;
-  ++p.wholes;
-  search(p);
+  p.waits = false;
+  ++search_.wholes;
 }
 
 Windows::Slot Windows::next_slot(const Slot& slot) const {
   const Progress& p = progress_[static_cast<std::size_t>(slot.sequence)];
+  if (model_.full) {
+    // The last settled step stays: recurrences start from it as they would have gone on, whenever the frame changes.
+    const long begin = chunk_ > 0 && p.front > 0 ? std::max(slot.begin, (p.front - 1) / chunk_ * chunk_) : slot.begin;
+    return {slot.sequence, begin, length_ - begin};
+  }
   const long begin = std::max(slot.begin, p.front);
   return {slot.sequence, begin, std::min(p.width, length_ - begin)};
 }
 
-Windows::Change Windows::plan() const {
-  Change change;
-  long width = 1;
-  bool any_left = false;
+/// Steps of the widest window that is needed next; 0: none is.
+long Windows::widest() const {
+  long width = 0;
   for (const Slot& slot : slots_) {
     const Progress& p = progress_[static_cast<std::size_t>(slot.sequence)];
     if (p.finished > 1) continue;
-    any_left = true;
-    width = std::max(width, p.width);
+    width = std::max({1L, width, model_.full ? next_slot(slot).length : p.width});
   }
-  width = std::min(width, std::max(1L, length_));
-  if (any_left && (width != width_ || idle_ >= model_.move_cost)) {
+  return std::min(width, std::max(1L, length_));
+}
+
+Windows::Change Windows::plan() const {
+  Change change;
+  const long width = widest();
+  const bool any_left = width > 0;
+  if (any_left && ((!model_.full && width != width_) || idle_ >= model_.move_cost)) {
     change.reframe = true;
     for (const Slot& slot : slots_)
       if (progress_[static_cast<std::size_t>(slot.sequence)].finished < 2)
-        change.next.push_back(model_.full ? slot : next_slot(slot));
+        change.next.push_back(next_slot(slot));
     change.moving.assign(change.next.size(), 1);
     return change;
   }
@@ -144,7 +196,8 @@ Windows::Change Windows::plan() const {
   for (std::size_t j = 0; j < slots_.size(); ++j) {
     const Progress& p = progress_[static_cast<std::size_t>(slots_[j].sequence)];
     const Slot next = next_slot(slots_[j]);
-    if (p.finished > 0 || (p.wasted < model_.move_cost && !p.resized && !p.restart)) continue;
+    const bool waits = p.waits || p.wasted < model_.move_cost;
+    if (p.finished > 0 || (waits && !p.resized && !p.restart)) continue;
     if (next.begin == slots_[j].begin && next.length == slots_[j].length && !p.restart) continue;
     change.moving[j] = 1;
     change.next[j] = next;
@@ -162,17 +215,15 @@ void Windows::apply(const Change& change) {
   for (std::size_t j = 0; j < change.next.size(); ++j)
     if (change.moving[j]) {
       Progress& p = progress_[static_cast<std::size_t>(change.next[j].sequence)];
-      p.wasted = 0;
-      ++p.moves;
+      p.wasted = p.last = 0;
+      p.waits = false;
+      ++search_.moves;
       p.resized = p.restart = false;
     }
   slots_ = change.next;
   if (!change.reframe) return;
   idle_ = 0;
-  width_ = 1;
-  for (const Slot& slot : slots_)
-    width_ = std::max(width_, progress_[static_cast<std::size_t>(slot.sequence)].width);
-  width_ = std::min(width_, std::max(1L, length_));
+  width_ = widest();
 }
 
 }  // namespace elkhorn::solvers

@@ -2,8 +2,8 @@
 ///
 /// Convergence moves from left to right: once the states up to a front are settled, no later iteration changes them. A
 /// window of W steps starts at the front of its sequence and slides with it, so memory is O(W) and steps far ahead of the
-/// front, whose states are nothing yet to build on, cost nothing. Every sequence has a front of its own, and its
-/// decisions depend on nothing but itself, so that answers do not depend on how sequences are spread over ranks.
+/// front, whose states are nothing yet to build on, cost nothing. Every sequence has a front of its own; `auto` chooses one
+/// width for the sequences of a rank together, so that their counts, not their answers, depend on each other a little.
 ///
 /// Host-side bookkeeping only; solvers/frame.hpp moves the numbers.
 #pragma once
@@ -19,11 +19,13 @@ namespace elkhorn::solvers {
 /// W and so do windows, up to `largest`, which memory or a cache bounds; where the front creeps (chaotic and marginally
 /// stable systems) W beyond its reach is wasted work.
 struct WindowModel {
-  bool full = true;           ///< all steps at once; nothing below matters then
+  bool full = true;           ///< all steps at once, except for chunks that are settled; of the rest only move_cost matters
   long start = 0;
   long smallest = 0;
   long largest = 0;           ///< smallest = start = largest: a fixed width
   double overhead = 0;        ///< cost of an iteration besides its steps, in steps
+  double tolerance = 0;       ///< residuals of settled steps
+  bool eager = false;         ///< linear convergence: windows wait for their last steps, and a wider window is tried wherever it may cost less; otherwise where it clearly does
   double move_cost = 0.25;    ///< cost of moving a window, in iterations of it
 };
 
@@ -38,6 +40,8 @@ class Windows {
   /// `length` steps of each of `batch` sequences.
   Windows(const WindowModel& model, long length, long batch);
 
+  /// Of a full window: steps that may be left out together; 0: none (what may be is known only when lanes are laid out).
+  void leave_out_by(long steps) { chunk_ = steps; }
   void restart();  ///< all sequences from their first step
   const std::vector<Slot>& slots() const { return slots_; }
   long width() const { return width_; }  ///< steps of the widest window now
@@ -62,32 +66,45 @@ class Windows {
   void apply(const Change& change);
 
  private:
-  /// The search for the best width of a sequence, and what its window wastes.
-  struct Progress {
+  /// The search for the best width, by the progress of all sequences together: the frame is as wide as its widest window.
+  struct Search {
     long width = 0, best = 0;
-    double best_cost = 0;     ///< a step of progress with the best width; 0: not known yet
+    double best_cost = 0;  ///< a step of progress with the best width; 0: not known yet
     bool growing = true;
-    long since = 0;           ///< where the front was when the width was set
-    long iterations = 0;      ///< with this width
-    long front = 0;           ///< settled steps of the sequence
-    double lowest = 0;        ///< residual of the window with this width; 0: not known yet
-    int stuck = 0;            ///< iterations since it fell
-    int wholes = 0, moves = 0;  ///< windows of this width that settled as a whole, and how often one moved
-    double wasted = 0;        ///< iterations' worth of settled steps since the window was last moved
-    bool resized = false;
-    bool restart = false;     ///< the window stalled: states ahead of the front are worth less than the guess
-    int measured = 0;         ///< how often the best width was measured again
-    int finished = 0;         ///< iterations since the sequence finished; its last residual is still to be looked at after one
+    int measured = 0;      ///< how often the best width was measured again
+    // with this width, over all sequences:
+    double iterations = 0, advance = 0;
+    long wholes = 0, moves = 0;  ///< windows that settled as a whole, and how often one moved
   };
+  /// What the window of one sequence does.
+  struct Progress {
+    long width = 0;        ///< of its window at most, less than the frame's after a stall
+    long front = 0;        ///< settled steps
+    long since = 0;        ///< where the front was when the width was set
+    long iterations = 0;   ///< with this width
+    double lowest = 0;     ///< residual of the window since then; 0: not known yet
+    int stuck = 0;         ///< iterations since it fell
+    double wasted = 0;     ///< iterations' worth of settled steps since the window was last moved
+    double last = 0;       ///< residual of the window an iteration ago; 0: it has moved since
+    bool waits = false;    ///< all of the window is about to settle
+    bool resized = false;
+    bool restart = false;  ///< the window stalled: states ahead of the front are worth less than the guess
+    int finished = 0;      ///< iterations since the sequence finished; its last residual is still to be looked at after one
+  };
+  void measure(long width);
+  void search();
+  void stop_stalls(Progress& p);
   void resize(Progress& p, long width) const;
-  void search(Progress& p) const;
+  double iterations_left(double residual, double before) const;
   Slot next_slot(const Slot& slot) const;
+  long widest() const;
 
   WindowModel model_;
-  long length_, batch_, width_ = 0;
+  long length_, batch_, width_ = 0, chunk_ = 0;
   std::vector<Slot> slots_;
+  Search search_;
   std::vector<Progress> progress_;  ///< of sequences
-  double idle_ = 0;                 ///< iterations' worth of finished slots since the last reframe
+  double idle_ = 0;  ///< iterations' worth of finished slots, and of settled chunks, since the last reframe
 };
 
 }  // namespace elkhorn::solvers

@@ -163,6 +163,7 @@ struct EvaluateKernel {
     const long group = index / items_per_group / block_count;
     if (!args.active.group(args.map, group)) return;
     const long end = (block + 1) * block_steps < args.map.steps ? (block + 1) * block_steps : args.map.steps;
+    if (args.active.settled_steps(args.map, group) >= end) return;
     // Lanes of a group hold different numbers of steps where the last chunk is shorter: those rows do not count.
     const long full = full_steps(group, lane);
     P worst(Real(0));

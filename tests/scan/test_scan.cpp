@@ -93,7 +93,8 @@ TYPED_TEST(ScanTest, InactiveSequencesAreLeftAlone) {
   for (const Engine engine : {Engine::serial, Engine::flat, Engine::chunked}) {
     // sequences 0..7 fill one group of lanes where there is one chunk; they stop
     Panels<Real> panels(p, 1);
-    Active active{Vector<int>("active", 10)};
+    Active active;
+    active.sequences = Vector<int>("active", 10);
     const auto flags = Kokkos::create_mirror_view(active.sequences);
     for (int b = 0; b < 10; ++b) flags(b) = b >= 8;
     Kokkos::deep_copy(active.sequences, flags);
@@ -110,6 +111,51 @@ TYPED_TEST(ScanTest, InactiveSequencesAreLeftAlone) {
           ASSERT_NEAR(got, expected[std::size_t((t * 10 + b) * 3 + i)], sizeof(Real) == 8 ? 1e-10 : 1e-2);
       }
     });
+  }
+}
+
+// Settled steps have r = 0 and A = 0. Whether a scan starts before them or with the last of them changes no bit.
+TYPED_TEST(ScanTest, SettledStepsMayBeLeftOut) {
+  using Real = typename TypeParam::Real;
+  using Is = Traits<TypeParam>;
+  const long T = 70, B = 19;
+  const double sigma2 = Is::damped ? 30.0 : 0.0;
+  for (const bool alike : {false, true}) {
+    Problem p(T, B, 3, Is::dense, 11);
+    Active active;
+    active.settled = Vector<long>("settled", B);
+    const auto fronts = Kokkos::create_mirror_view(active.settled);
+    for (long b = 0; b < B; ++b) fronts(b) = alike ? 41 : 17 + 7 * (b % 8);
+    Kokkos::deep_copy(active.settled, fronts);
+    for (long t = 0; t < T; ++t)
+      for (long b = 0; b < B; ++b) {
+        if (t >= fronts(b)) continue;
+        for (int i = 0; i < 3; ++i) p.r[std::size_t((t * B + b) * 3 + i)] = 0;
+        for (int i = 0; i < p.components(); ++i) p.a[std::size_t((t * B + b) * p.components() + i)] = 0;
+      }
+    for (const Engine engine : {Engine::serial, Engine::chunked})
+      for (const long chunks : {1L, 3L, 8L}) {
+        Panels<Real> all(p, chunks), rest(p, chunks);
+        const TypeParam element = make_element<TypeParam>(all, 3, sigma2);
+        Scan<TypeParam>(engine, all.map, element).run(element, Active{});
+        if (alike && chunks == 1) {  // steps that are left out are not read either
+          const auto a = Kokkos::create_mirror_view(rest.jacobian);
+          rest.each(p, [&](long t, long b, long g, long k, long w) {
+            for (int i = 0; i < p.components(); ++i) a(g, k, i, w) = t < 40 ? Real(NAN) : Real(p.jac(t, b, i));
+          });
+          Kokkos::deep_copy(rest.jacobian, a);
+        }
+        const TypeParam shorter = make_element<TypeParam>(rest, 3, sigma2);
+        Scan<TypeParam>(engine, rest.map, shorter).run(shorter, active);
+        Kokkos::fence();
+        const auto x = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), all.increment);
+        const auto y = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), rest.increment);
+        all.each(p, [&](long t, long b, long g, long k, long w) {
+          for (int i = 0; i < 3; ++i)
+            ASSERT_EQ(x(g, k, i, w), y(g, k, i, w)) << "engine " << int(engine) << " chunks " << chunks << " t " << t
+                                                    << " sequence " << b << " front " << fronts(b);
+        });
+      }
   }
 }
 
