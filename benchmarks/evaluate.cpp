@@ -3,10 +3,11 @@
 //   build/benchmarks/evaluate --benchmark_filter='evaluate/gru' --benchmark_counters_tabular=true
 //
 // Counters: sizes; bytes, flops and functions (σ, tanh, e^x) a second; bound_us, the time that the scarcest resource needs
-// (roofs.hpp); of_bound, the share of it that was reached, in per cent. Roofs come first, as benchmarks of their own.
+// (src/measure/roofs.hpp); of_bound, the share of it that was reached, in per cent. Roofs come first, as benchmarks of their own.
 #include <benchmark/benchmark.h>
 
-#include "roofs.hpp"
+#include "core/math.hpp"
+#include "measure/roofs.hpp"
 #include "systems/registry.hpp"
 #include "systems/system.hpp"
 
@@ -15,6 +16,13 @@ namespace {
 using namespace elkhorn;
 using benchmark::Counter;
 using systems::Linearization;
+
+/// Measured once a process and precision.
+template <class Real>
+const measure::Roofs& roofs() {
+  static const measure::Roofs measured = measure::measure_roofs<Real>();
+  return measured;
+}
 
 constexpr auto per_second = Counter::kIsIterationInvariantRate;
 
@@ -27,15 +35,15 @@ double functions_of(const std::string& system, double dim) {
   return system == "gru" ? 3 * dim : system == "lstm" ? 2.5 * dim : dim;
 }
 
-void report(benchmark::State& state, const benchmarks::Roofs& roofs, double bytes, double flops, double functions) {
-  const double bound = roofs.seconds(bytes, flops, functions);
+void report(benchmark::State& state, const measure::Roofs& machine, double bytes, double flops, double functions) {
+  const double bound = machine.seconds(bytes, flops, functions);
   state.counters["threads"] = double(Exec().concurrency());
   state.counters["bytes"] = Counter(bytes, per_second);
   state.counters["flops"] = Counter(flops, per_second);
   state.counters["functions"] = Counter(functions, per_second);
   state.counters["bound_us"] = bound * 1e6;
   state.counters["of_bound"] = Counter(100 * bound, per_second);
-  state.SetLabel(roofs.limit(bytes, flops, functions));
+  state.SetLabel(machine.limit(bytes, flops, functions));
 }
 
 template <class Real>
@@ -85,7 +93,7 @@ void evaluate(benchmark::State& state, const std::string& name, Linearization li
   state.counters["T"] = double(T);
   state.counters["D"] = double(D);
   state.counters["B"] = double(B);
-  report(state, benchmarks::roofs<Real>(), sizeof(Real) * rows * double(2 * D + n + J),
+  report(state, roofs<Real>(), sizeof(Real) * rows * double(2 * D + n + J),
          rows * system.flops(linearization), rows * functions_of(name, double(D)));
 }
 
@@ -103,7 +111,7 @@ void sequential(benchmark::State& state, const std::string& name) {
   state.counters["D"] = double(D);
   state.counters["B"] = double(B);
   state.counters["steps"] = Counter(double(T), per_second);
-  report(state, benchmarks::roofs<Real>(), sizeof(Real) * rows * double(D + instance.system->input_dim()),
+  report(state, roofs<Real>(), sizeof(Real) * rows * double(D + instance.system->input_dim()),
          rows * instance.system->flops(Linearization::zero), rows * functions_of(name, double(D)));
 }
 
@@ -156,13 +164,13 @@ void function(benchmark::State& state, const F& f) {
     Exec().fence();
     benchmark::ClobberMemory();
   }
-  report(state, benchmarks::roofs<Real>(), 0, 0, double(rounds) * double(items) * numbers);
+  report(state, roofs<Real>(), 0, 0, double(rounds) * double(items) * numbers);
 }
 
 template <class Real>
 void roof(benchmark::State& state) {
-  for (auto _ : state) benchmark::DoNotOptimize(benchmarks::roofs<Real>());
-  const benchmarks::Roofs& r = benchmarks::roofs<Real>();
+  for (auto _ : state) benchmark::DoNotOptimize(roofs<Real>());
+  const measure::Roofs& r = roofs<Real>();
   state.counters["bytes"] = r.bandwidth;
   state.counters["flops"] = r.flops;
   state.counters["gemm"] = r.gemm;
@@ -190,7 +198,7 @@ void add(const std::string& precision) {
     finish(b)->ArgNames({"T", "D", "B"})->Args({10000, 4, 1})->Args({10000, 8, 1})->Args({1000, 64, 1});
     for (const std::vector<long>& size : sizes) b->Args({std::min(size[0], 10000L), size[1], size[2]});
   }
-  using P = benchmarks::Widest<Real>;
+  using P = measure::Widest<Real>;
   const auto add_function = [&](const std::string& name, auto ours, auto libm) {
     finish(benchmark::RegisterBenchmark(("function/" + name + "/" + precision).c_str(),
                                         [=](benchmark::State& state) { function<Real, P>(state, ours); }));

@@ -1,16 +1,18 @@
 #include "app/case_runner.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
-#include <optional>
 #include <stdexcept>
 
 #include "measure/memory.hpp"
+#include "measure/official.hpp"
 #include "measure/sampling.hpp"
+#include "measure/statistics.hpp"
 #include "record/hdf5.hpp"
 #include "solvers/kinds.hpp"
 #include "solvers/sequential.hpp"
@@ -207,140 +209,244 @@ std::string problem_key(const deck::Case& c) {
   return key;
 }
 
-/// What consecutive cases on one problem share.
+/// What cases on one problem share.
 template <class Real>
 struct CaseRunner::Problem {
   std::string key;
   systems::Instance<Real> instance;
   Rows<Real> oracle;
-  Rows<Real> previous;  ///< answer of the last case that had one
+  Rows<Real> previous;       ///< answer of the last case, in plan order, that had one
+  long previous_index = -1;  ///< of that case
 };
 
-CaseRunner::CaseRunner(const parallel::Comm& comm) : comm_(comm) {}
-CaseRunner::~CaseRunner() = default;
+/// A case from its set-up to its verdict. Steps are collective; an error on any rank ends it with status `failed`.
+class CaseRunner::Running {
+ public:
+  Running(CaseRunner& runner, const deck::Case& c)
+      : runner_(runner), comm_(runner.comm_), case_(c), result(identity_of(c, runner.comm_)) {}
+  virtual ~Running() = default;
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
 
-CaseResult CaseRunner::run(const deck::Case& c) {
-  CaseResult result = identity_of(c, comm_);
-  if (c.precision == deck::Precision::float32) {
-    double_problem_.reset();
-    run<float>(c, float_problem_, result);
-  } else {
-    float_problem_.reset();
-    run<double>(c, double_problem_, result);
-  }
-  return result;
-}
+  /// Data, oracle and warm-up.
+  virtual void begin() = 0;
+  /// A sample; after the last one the history, the validation and the verdict.
+  virtual void take() = 0;
+
+  const deck::Case& which() const { return case_; }
+  bool finished() const { return finished_; }
+
+ protected:
+  CaseRunner& runner_;
+  const parallel::Comm& comm_;
+  const deck::Case& case_;
+  bool finished_ = false;
+
+ public:
+  CaseResult result;
+};
 
 template <class Real>
-void CaseRunner::run(const deck::Case& c, std::unique_ptr<Problem<Real>>& problem, CaseResult& result) {
-  const parallel::RankGrid grid = parallel::rank_grid(comm_.size(), comm_.rank(), c.time_ranks);
-  const parallel::Range mine = parallel::split(c.batch, grid.batch_ranks, grid.batch_index);
-  if (!row_ || row_->size() != grid.time_ranks) row_ = std::make_unique<parallel::Comm>(comm_.split(grid.batch_index));
-  const parallel::TimeLine line(*row_, c.length);
-  const parallel::Range steps = line.steps();
-  // Ranks of a time line wait for each other within a solve: one that fails there ends the job.
-  const auto in_step = [&](const std::function<void()>& section) {
-    if (grid.time_ranks > 1)
+class CaseRunner::RunningCase final : public Running {
+ public:
+  RunningCase(CaseRunner& runner, const deck::Case& c)
+      : Running(runner, c), grid_(parallel::rank_grid(comm_.size(), comm_.rank(), c.time_ranks)),
+        mine_(parallel::split(c.batch, grid_.batch_ranks, grid_.batch_index)), line_(runner.row(grid_), c.length),
+        iterative_(solvers::find_kind(c.solver.kind)->iterative) {}
+
+  void begin() override;
+  void take() override;
+
+ private:
+  void finish();
+
+  /// Ranks of a time line wait for each other within a solve: one that fails there ends the job.
+  void in_step(const std::function<void()>& section) {
+    if (grid_.time_ranks > 1)
       comm_.or_abort(section);
     else
       section();
-  };
-  const bool iterative = solvers::find_kind(c.solver.kind)->iterative;
-
-  std::optional<measure::PeakMemory> peak;
-  std::unique_ptr<solvers::Solver<Real>> solver;
-  solvers::Outcome outcome;
-  solvers::Recording<Real> recording;
-  measure::Samples samples;
-  Comparison comparison;
-
-  const auto fail = [&](const std::optional<std::string>& error) {
+  }
+  bool fail(const std::optional<std::string>& error) {
     if (!error) return false;
     result.status = Status::failed;
     result.message = *error;
+    result.unofficial_because = "no validated answer: the status is failed";
+    finished_ = true;
     return true;
-  };
+  }
+  solvers::Setup<Real> setup_of_case() const;
+  void add_statistics();
+  void add_roof();
+  void add_status(double largest_state, long unconverged, long healing);
+  void judge(const measure::Disturbance& seen);
 
-  // --- data and oracle
+  const parallel::RankGrid grid_;
+  const parallel::Range mine_;
+  const parallel::TimeLine line_;
+  const bool iterative_;
+  std::shared_ptr<Problem<Real>> problem_;
+  std::optional<measure::PeakMemory> peak_;
+  std::unique_ptr<solvers::Solver<Real>> solver_;
+  solvers::Outcome outcome_;
+  std::optional<measure::Sampler> sampler_;
+  measure::QuietWatch::Reading quiet_from_;
+  double energy_j_ = 0;  ///< of all samples, this rank's host
+};
+
+CaseRunner::CaseRunner(const parallel::Comm& comm, Conditions conditions)
+    : comm_(comm), conditions_(std::move(conditions)), quiet_(comm), energy_(comm), quiet_from_(quiet_.read()) {}
+CaseRunner::~CaseRunner() = default;
+
+template <>
+std::shared_ptr<CaseRunner::Problem<float>>& CaseRunner::current() {
+  return float_problem_;
+}
+template <>
+std::shared_ptr<CaseRunner::Problem<double>>& CaseRunner::current() {
+  return double_problem_;
+}
+
+const parallel::Comm& CaseRunner::row(const parallel::RankGrid& grid) {
+  auto& row = rows_[grid.time_ranks];
+  if (!row) row = std::make_unique<parallel::Comm>(comm_.split(static_cast<int>(grid.batch_index)));
+  return *row;
+}
+
+measure::QuietWatch::Reading CaseRunner::quiet_mark() {
+  // Processor time comes in ticks: a case that is too short for them is judged with up to a second before it.
+  constexpr double stale_s = 1;
+  const auto now = quiet_.read();
+  if (comm_.broadcast(now.wall_s - quiet_from_.wall_s) >= stale_s) quiet_from_ = now;
+  return quiet_from_;
+}
+
+CaseResult CaseRunner::run(const deck::Case& c) {
+  CaseResult result;
+  run_together({&c}, [&](const deck::Case&, CaseResult r) {
+    result = std::move(r);
+    return true;
+  });
+  return result;
+}
+
+void CaseRunner::run_together(const std::vector<const deck::Case*>& cases, const Done& done) {
+  std::vector<std::unique_ptr<Running>> running;
+  bool go_on = true;
+  for (const deck::Case* c : cases) {
+    if (c->precision == deck::Precision::float32) {
+      double_problem_.reset();
+      running.push_back(std::make_unique<RunningCase<float>>(*this, *c));
+    } else {
+      float_problem_.reset();
+      running.push_back(std::make_unique<RunningCase<double>>(*this, *c));
+    }
+    running.back()->result.interleaved = cases.size() > 1;
+    running.back()->begin();
+  }
+  while (go_on && !running.empty()) {
+    for (std::size_t i = 0; go_on && i < running.size();) {
+      if (!running[i]->finished()) running[i]->take();
+      if (!running[i]->finished()) {
+        ++i;
+        continue;
+      }
+      const deck::Case& c = running[i]->which();
+      CaseResult result = std::move(running[i]->result);
+      running.erase(running.begin() + static_cast<std::ptrdiff_t>(i));  // its memory goes before the next turn
+      go_on = done(c, std::move(result));
+    }
+  }
+}
+
+template <class Real>
+solvers::Setup<Real> CaseRunner::RunningCase<Real>::setup_of_case() const {
+  const deck::Case& c = case_;
+  const parallel::Range steps = line_.steps();
+  solvers::Setup<Real> setup;
+  setup.config = c.solver;
+  setup.global_batch = c.batch;
+  setup.threads = Exec().concurrency();
+  setup.line = line_;
+  setup.progress = runner_.progress_;
+  if (c.solver.guess == "previous") {
+    setup.guess = problem_->previous;
+  } else if (systems::names_file(c.solver.guess)) {
+    const record::Array a = systems::read_reference(c.solver.guess, c.origin("solver.guess"), {2, 3});
+    const bool each = a.shape.size() == 3;
+    setup.guess = make_view<Rows<Real>>("guess", steps.size(), mine_.size(), c.state_dim);
+    const auto host = Kokkos::create_mirror_view(setup.guess);
+    for (long t = steps.begin; t < steps.end; ++t)
+      for (long b = mine_.begin; b < mine_.end; ++b)
+        for (long i = 0; i < c.state_dim; ++i)
+          host(t - steps.begin, b - mine_.begin, i) =
+              static_cast<Real>(a.values[static_cast<std::size_t>((each ? t * c.batch + b : t) * c.state_dim + i)]);
+    Kokkos::deep_copy(setup.guess, host);
+  }
+  return setup;
+}
+
+template <class Real>
+void CaseRunner::RunningCase<Real>::begin() {
+  const deck::Case& c = case_;
+  quiet_from_ = runner_.quiet_mark();
+  std::shared_ptr<Problem<Real>>& current = runner_.template current<Real>();
   bool rolled_out = true;
   if (fail(comm_.attempt([&] {
         const std::string key = problem_key(c);
-        if (!problem || problem->key != key) {
-          problem.reset();  // the old problem's memory goes before the new one's comes
-          peak.emplace();
-          auto fresh = std::make_unique<Problem<Real>>();
+        if (!current || current->key != key) {
+          current.reset();  // the old problem's memory goes before the new one's comes
+          peak_.emplace();
+          auto fresh = std::make_shared<Problem<Real>>();
           fresh->key = key;
-          fresh->instance = systems::make_instance<Real>(c, mine);
-          if (!line.whole()) fresh->instance = systems::segment_of(fresh->instance, steps);
-          fresh->oracle = make_view<Rows<Real>>("oracle", steps.size(), mine.size(), c.state_dim);
-          problem = std::move(fresh);
+          fresh->instance = systems::make_instance<Real>(c, mine_);
+          if (!line_.whole()) fresh->instance = systems::segment_of(fresh->instance, line_.steps());
+          fresh->oracle = make_view<Rows<Real>>("oracle", line_.steps().size(), mine_.size(), c.state_dim);
+          current = std::move(fresh);
           rolled_out = false;
         } else {
-          peak.emplace();
+          peak_.emplace();
         }
-        solvers::Setup<Real> setup;
-        setup.config = c.solver;
-        setup.global_batch = c.batch;
-        setup.threads = Exec().concurrency();
-        setup.line = line;
-        if (c.solver.guess == "previous") {
-          setup.guess = problem->previous;
-        } else if (systems::names_file(c.solver.guess)) {
-          const record::Array a = systems::read_reference(c.solver.guess, c.origin("solver.guess"), {2, 3});
-          const bool each = a.shape.size() == 3;
-          setup.guess = make_view<Rows<Real>>("guess", steps.size(), mine.size(), c.state_dim);
-          const auto host = Kokkos::create_mirror_view(setup.guess);
-          for (long t = steps.begin; t < steps.end; ++t)
-            for (long b = mine.begin; b < mine.end; ++b)
-              for (long i = 0; i < c.state_dim; ++i)
-                host(t - steps.begin, b - mine.begin, i) = static_cast<Real>(
-                    a.values[static_cast<std::size_t>((each ? t * c.batch + b : t) * c.state_dim + i)]);
-          Kokkos::deep_copy(setup.guess, host);
-        }
-        solver = solvers::make_solver(problem->instance, setup);
-      })))
-    return;
-
-  if (!rolled_out && fail(comm_.attempt([&] {
-        in_step([&] { solvers::roll_out(problem->instance, line, problem->oracle); });
+        problem_ = current;
+        solver_ = solvers::make_solver(problem_->instance, setup_of_case());
       }))) {
-    problem.reset();
+    if (!rolled_out) current.reset();
     return;
   }
+  if (!rolled_out && fail(comm_.attempt([&] {
+        in_step([&] { solvers::roll_out(problem_->instance, line_, problem_->oracle); });
+      }))) {
+    current.reset();
+    return;
+  }
+  sampler_.emplace(comm_, c.measure, [this] {
+    in_step([&] {
+      inject_fault(case_, comm_.rank());
+      outcome_ = solver_->solve();
+    });
+  });
+  fail(comm_.agree(parallel::caught([&] { sampler_->warm_up(); })));
+}
 
-  // --- timing
+template <class Real>
+void CaseRunner::RunningCase<Real>::take() {
   if (fail(comm_.agree(parallel::caught([&] {
-        samples = measure::sample(comm_, c.measure, [&] {
-          in_step([&] {
-            inject_fault(c, comm_.rank());
-            outcome = solver->solve();
-          });
-        });
+        runner_.energy_.start();
+        sampler_->take();
+        energy_j_ += runner_.energy_.stop();
       }))))
     return;
-  const parallel::Traffic traffic = outcome.each_iteration;
+  if (!sampler_->finished()) return;
+  finish();
+  finished_ = true;
+}
 
-  // --- history and validation, not timed
-  if (fail(comm_.attempt([&] {
-        if (iterative) {
-          recording.oracle = problem->oracle;
-          recording.measure = problem->instance.system->error_measure(c.length);
-          in_step([&] { outcome = solver->solve(&recording); });
-        }
-        comparison = compare(solver->states(), problem->oracle, problem->instance.system->error_measure(c.length));
-        problem->previous = make_view<Rows<Real>>("previous", steps.size(), mine.size(), c.state_dim);
-        Kokkos::deep_copy(problem->previous, solver->states());
-      })))
-    return;
-
-  // --- all ranks' numbers; verdicts on sequences are the same on all ranks of a time line, the first one gives them
-  const bool speaks = line.is_first();
-  const auto over_ranks = [&](const auto& values) {
-    double worst = 0;
-    for (const auto x : values) worst = std::isnan(double(x)) ? record::not_a_number : std::max(worst, double(x));
-    return comm_.max(worst);
-  };
-  result.scan = solver->scan();
+template <class Real>
+void CaseRunner::RunningCase<Real>::add_statistics() {
+  const measure::Samples& samples = sampler_->samples();
+  const measure::Spread spread = measure::spread(samples.time_s);
+  const measure::Drift drift = measure::drift(samples.time_s);
+  const measure::Dip dip = measure::dip(samples.time_s);
   result.time_s = samples.time_s;
   result.rank_time_s = samples.rank_time_s;
   result.samples = static_cast<long>(samples.time_s.size());
@@ -348,41 +454,106 @@ void CaseRunner::run(const deck::Case& c, std::unique_ptr<Problem<Real>>& proble
   result.time_median_s = samples.median.median;
   result.time_ci_low_s = samples.median.low;
   result.time_ci_high_s = samples.median.high;
-  result.batch_iterations = comm_.gather(speaks ? outcome.iterations : std::vector<long>());
-  result.iterations = static_cast<long>(over_ranks(outcome.iterations));
-  result.residual_max = over_ranks(outcome.residual);
+  result.time_first_s = samples.first_s;
+  result.time_min_s = samples.median.min;
+  result.time_max_s = samples.median.max;
+  result.time_q1_s = spread.q1;
+  result.time_q3_s = spread.q3;
+  result.time_mad_s = spread.mad;
+  result.outliers = spread.outliers;
+  result.drift = drift.relative;
+  result.drifting = drift.found();
+  result.dip = dip.dip;
+  result.bimodal = dip.bimodal;
+}
+
+template <class Real>
+void CaseRunner::RunningCase<Real>::finish() {
+  const deck::Case& c = case_;
+  const measure::QuietWatch::Reading quiet_to = runner_.quiet_.read();
+  const measure::Disturbance seen{runner_.quiet_.others(quiet_from_, quiet_to), runner_.quiet_.allowance(),
+                                  runner_.quiet_.throttled(quiet_from_, quiet_to)};
+  const parallel::Traffic traffic = outcome_.each_iteration;
+  solvers::Recording<Real> recording;
+  Comparison comparison;
+
+  // --- history and validation, not timed
+  if (fail(comm_.attempt([&] {
+        const systems::ErrorMeasure error_measure = problem_->instance.system->error_measure(c.length);
+        if (iterative_) {
+          recording.oracle = problem_->oracle;
+          recording.measure = error_measure;
+          in_step([&] { outcome_ = solver_->solve(&recording); });
+        }
+        comparison = compare(solver_->states(), problem_->oracle, error_measure);
+        if (problem_->previous_index < c.index) {
+          problem_->previous = make_view<Rows<Real>>("previous", line_.steps().size(), mine_.size(), c.state_dim);
+          Kokkos::deep_copy(problem_->previous, solver_->states());
+          problem_->previous_index = c.index;
+        }
+      })))
+    return;
+
+  // --- all ranks' numbers; verdicts on sequences are the same on all ranks of a time line, the first one gives them
+  const bool speaks = line_.is_first();
+  const auto over_ranks = [&](const auto& values) {
+    double worst = 0;
+    for (const auto x : values) worst = std::isnan(double(x)) ? record::not_a_number : std::max(worst, double(x));
+    return comm_.max(worst);
+  };
+  add_statistics();
+  result.scan = solver_->scan();
+  result.batch_iterations = comm_.gather(speaks ? outcome_.iterations : std::vector<long>());
+  result.iterations = static_cast<long>(over_ranks(outcome_.iterations));
+  result.residual_max = over_ranks(outcome_.residual);
   result.error_max = comm_.max(comparison.largest_error);
-  result.error_mad = over_ranks(line.sum(comparison.mad));
+  result.error_mad = over_ranks(line_.sum(comparison.mad));
   const double largest_state = comm_.max(comparison.largest_state);
   long unconverged = 0, healing = 0;
-  for (std::size_t b = 0; speaks && b < outcome.converged.size(); ++b) {
-    unconverged += outcome.converged[b] ? 0 : 1;
-    healing += outcome.healing[b] ? 1 : 0;
+  for (std::size_t b = 0; speaks && b < outcome_.converged.size(); ++b) {
+    unconverged += outcome_.converged[b] ? 0 : 1;
+    healing += outcome_.healing[b] ? 1 : 0;
   }
   unconverged = comm_.sum(unconverged);
   healing = comm_.sum(healing);
   result.converged = unconverged == 0;
-  result.peak_memory_bytes = comm_.max(peak->bytes());
-  const systems::Shape shape{c.state_dim, problem->instance.system->input_dim(), c.length};
+  result.peak_memory_bytes = comm_.max(peak_->bytes());
+  const systems::Shape shape{c.state_dim, problem_->instance.system->input_dim(), c.length};
   result.model_memory_bytes = solvers::model_memory(c, shape, comm_.size(), Exec().concurrency()).total();
   double work_here = 0;
-  for (const double n : outcome.work) work_here += n;
+  for (const double n : outcome_.work) work_here += n;
   result.work = comm_.sum(speaks ? work_here : 0.0) / double(c.batch);
-  if (!outcome.work.empty()) work_here /= double(outcome.work.size());
-  result.flops = comm_.sum(solver->flops(work_here));
-  result.bytes = comm_.sum(solver->bytes(work_here));
+  if (!outcome_.work.empty()) work_here /= double(outcome_.work.size());
+  result.flops = comm_.sum(solver_->flops(work_here));
+  result.bytes = comm_.sum(solver_->bytes(work_here));
+  const double joules = comm_.sum(energy_j_);
+  if (runner_.energy_.available()) result.energy_j = joules / static_cast<double>(result.samples);
   result.messages_per_iteration = comm_.max(traffic.messages);
   result.bytes_per_iteration = comm_.max(traffic.bytes);
-  if (iterative && c.history)
+  if (iterative_ && c.history)
     result.history = gather_history(comm_, recording.history, c.batch, c.solver.sigma2_adaptive, speaks);
-  if (c.states) result.states = gather_states(comm_, solver->states(), c);
+  if (c.states) result.states = gather_states(comm_, solver_->states(), c);
 
-  // --- verdict
-  const double bound = error_bound(c.solver.tolerance, largest_state);
+  add_roof();
+  add_status(largest_state, unconverged, healing);
+  judge(seen);
+}
+
+template <class Real>
+void CaseRunner::RunningCase<Real>::add_roof() {
+  const std::optional<measure::Roofs>& roofs = sizeof(Real) == 4 ? runner_.conditions_.float32 : runner_.conditions_.float64;
+  if (!roofs || !(result.flops + result.bytes > 0)) return;
+  result.roof_bound = roofs->limit(result.bytes, result.flops);
+  result.roof_share = roofs->seconds(result.bytes, result.flops) / result.time_median_s;
+}
+
+template <class Real>
+void CaseRunner::RunningCase<Real>::add_status(double largest_state, long unconverged, long healing) {
+  const double bound = error_bound(case_.solver.tolerance, largest_state);
   if (!std::isfinite(largest_state)) {
     result.status = Status::diverged;
     result.message = "states are not finite";
-  } else if (!iterative) {
+  } else if (!iterative_) {
     result.status = Status::ok;
   } else if (result.converged) {
     result.status = result.error_max <= bound ? Status::ok : Status::wrong;
@@ -391,9 +562,19 @@ void CaseRunner::run(const deck::Case& c, std::unique_ptr<Problem<Real>>& proble
                                    "is {:.2g}", result.error_max, bound);
   } else {
     result.status = healing > 0 ? Status::diverged : Status::not_converged;
-    result.message = healing > 0 ? fmt::format("the guard still replaced states of {} of {} sequences", healing, c.batch)
-                                 : fmt::format("{} of {} sequences did not converge", unconverged, c.batch);
+    result.message = healing > 0 ? fmt::format("the guard still replaced states of {} of {} sequences", healing, case_.batch)
+                                 : fmt::format("{} of {} sequences did not converge", unconverged, case_.batch);
   }
+}
+
+template <class Real>
+void CaseRunner::RunningCase<Real>::judge(const measure::Disturbance& seen) {
+  result.other_cpu = seen.other_cpu;
+  std::vector<std::string> reasons = runner_.conditions_.reasons;
+  const std::vector<std::string> own = measure::reasons_of_case(result, seen, runner_.conditions_.clock_s);
+  reasons.insert(reasons.end(), own.begin(), own.end());
+  result.official = reasons.empty();
+  result.unofficial_because = fmt::format("{}", fmt::join(reasons, "; "));
 }
 
 }  // namespace elkhorn::app

@@ -1,34 +1,70 @@
 /// From one case to its result: data, oracle, solver, timing, history, validation.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "deck/case.hpp"
+#include "measure/machine.hpp"
+#include "measure/roofs.hpp"
 #include "parallel/comm.hpp"
+#include "parallel/split.hpp"
 #include "record/result.hpp"
 
 namespace elkhorn::app {
 
-/// Runs cases one after the other on all ranks, keeping what consecutive cases share (data and oracle of a problem).
+/// What the whole run says about each of its cases.
+struct Conditions {
+  std::vector<std::string> reasons;                ///< why nothing in it is official; rank 0's count
+  double clock_s = 0;                              ///< the coarser of the clock's resolution and overhead
+  std::optional<measure::Roofs> float32, float64;  ///< of the machine, where they were measured
+};
+
+/// Runs cases on all ranks, keeping what consecutive cases share (data and oracle of a problem).
 class CaseRunner {
  public:
-  explicit CaseRunner(const parallel::Comm& comm);
+  explicit CaseRunner(const parallel::Comm& comm, Conditions conditions = {});
   ~CaseRunner();
+
+  /// Tells how much of a solve is done while it runs, 0 to 1; on rank 0 is enough.
+  void show_progress(std::function<void(double)> progress) { progress_ = std::move(progress); }
 
   /// The verdict on a case, complete on rank 0. Collective; errors of any rank become status `failed`.
   record::CaseResult run(const deck::Case& c);
 
+  /// Gets a case and its result as soon as it is complete; on false the others are given up.
+  using Done = std::function<bool(const deck::Case&, record::CaseResult)>;
+  /// The same for several cases (in plan order) that are set up and warmed up one after the other and then take turns, a
+  /// sample each, so that what changes slowly meets all of them alike. All of them must fit into memory at once; the guess
+  /// of none but the first may be another one's answer. Their peak memory is that of all together.
+  void run_together(const std::vector<const deck::Case*>& cases, const Done& done);
+
  private:
   template <class Real>
   struct Problem;
+  class Running;
   template <class Real>
-  void run(const deck::Case& c, std::unique_ptr<Problem<Real>>& problem, record::CaseResult& result);
+  class RunningCase;
+  template <class Real>
+  std::shared_ptr<Problem<Real>>& current();
+  /// The ranks that share this one's sequences.
+  const parallel::Comm& row(const parallel::RankGrid& grid);
+  /// Where the window begins in which the case that starts now is watched for disturbances.
+  measure::QuietWatch::Reading quiet_mark();
 
   const parallel::Comm& comm_;
-  std::unique_ptr<parallel::Comm> row_;  ///< the ranks that share this one's sequences; remade where time_ranks changes
-  std::unique_ptr<Problem<float>> float_problem_;
-  std::unique_ptr<Problem<double>> double_problem_;
+  Conditions conditions_;
+  std::function<void(double)> progress_;
+  measure::QuietWatch quiet_;
+  measure::EnergyMeter energy_;
+  measure::QuietWatch::Reading quiet_from_;
+  std::map<int, std::unique_ptr<parallel::Comm>> rows_;  ///< by time_ranks
+  std::shared_ptr<Problem<float>> float_problem_;
+  std::shared_ptr<Problem<double>> double_problem_;
 };
 
 /// A result that says which case it is of, and on what it runs; all measurements are still missing.

@@ -14,14 +14,19 @@ namespace elkhorn::app {
 inline constexpr int success = 0;
 inline constexpr int some_case_failed = 1;
 inline constexpr int bad_input = 2;
+/// The run was asked to stop, or its time is over: finished cases are kept, --resume goes on (EX_TEMPFAIL of sysexits.h).
+inline constexpr int interrupted = 75;
 
 struct RunOptions {
   std::vector<std::string> decks;
   deck::Overrides overrides;
   std::string out;  ///< empty: the first deck's name with .h5, in the current directory
+  std::string time_limit;  ///< measure::Interruptible
   bool resume = false;
   bool dry_run = false;
   bool json = false;
+  bool interleave = false;  ///< cases take turns, a sample each
+  bool roofs = true;        ///< measure what the machine can do first
   std::vector<std::string> argv;  ///< for the record
 };
 

@@ -1,9 +1,13 @@
 /// elkhorn: benchmarks of the parallel-in-time evaluation of recurrences.
 #include <fmt/format.h>
+#include <hdf5.h>
 
 #include <CLI/CLI.hpp>
 #include <Kokkos_Core.hpp>
+#include <csignal>
 #include <cstdlib>
+#include <cstring>
+#include <vector>
 
 #include "app/commands.hpp"
 #include "core/version.hpp"
@@ -16,6 +20,7 @@ int dispatch(int argc, char** argv, const parallel::Comm& comm) {
   app::RunOptions options;
   options.argv.assign(argv, argv + argc);
   std::vector<std::string> what, files;
+  std::string roofs = "on";
   int code = app::success;
 
   CLI::App cli{"Benchmarks of the parallel-in-time evaluation of recurrences.", "elkhorn"};
@@ -34,9 +39,18 @@ int dispatch(int argc, char** argv, const parallel::Comm& comm) {
   add_overrides(run);
   run->add_option("--out", options.out, "results file (default: the first deck's name with .h5)");
   run->add_flag("--resume", options.resume, "go on where an interrupted run of the same decks stopped");
+  run->add_option("--time-limit", options.time_limit,
+                  "end in good order before this long is over (90, 15m, 2h, 1:30:00 or none; default: the scheduler's)");
+  run->add_flag("--interleave", options.interleave,
+                "let cases take turns, a sample each, so that slow changes of the machine meet all of them alike");
+  run->add_option("--roofs", roofs, "measure first what the machine can do: on (the default) or off")
+      ->check(CLI::IsMember({"on", "off"}));
   run->add_flag("--dry-run", options.dry_run, "list the cases with their modelled memory; run nothing");
   run->add_flag("--json", options.json, "one JSON object a case on stdout instead of the table");
-  run->callback([&] { code = app::run(comm, options); });
+  run->callback([&] {
+    options.roofs = roofs == "on";
+    code = app::run(comm, options);
+  });
 
   CLI::App* list = cli.add_subcommand("list", "list systems, solvers, scans, or the cases of decks");
   list->add_option("what", what, "systems | solvers | scans | decks")->required();
@@ -80,12 +94,24 @@ int dispatch(int argc, char** argv, const parallel::Comm& comm) {
 int main(int argc, char** argv) {
   // Kokkos' advice on thread binding is ours to give, with the placement actually observed (elkhorn info).
   setenv("KOKKOS_DISABLE_WARNINGS", "1", 0);
+  // A file that may not grow any further (ulimit -f) is an error to report, not the end of the process.
+  std::signal(SIGXFSZ, SIG_IGN);
+  // Files that matter are closed long before; those left open are the ones that could not be written (record/hdf5.hpp).
+  H5dont_atexit();
   try {
     const parallel::Session mpi(argc, argv);
-    const Kokkos::ScopeGuard kokkos(argc, argv);
+    // Kokkos gets its own options only (--kokkos-threads=…): it would answer --help first, and at length.
+    std::vector<char*> own{argv[0]}, for_kokkos{argv[0]};
+    for (int i = 1; i < argc; ++i)
+      (std::strncmp(argv[i], "--kokkos-", 9) == 0 ? for_kokkos : own).push_back(argv[i]);
+    const auto n_own = static_cast<int>(own.size());
+    auto n_for_kokkos = static_cast<int>(for_kokkos.size());
+    own.push_back(nullptr);
+    for_kokkos.push_back(nullptr);
+    const Kokkos::ScopeGuard kokkos(n_for_kokkos, for_kokkos.data());
     const parallel::Comm comm;
     try {
-      return dispatch(argc, argv, comm);
+      return dispatch(n_own, own.data(), comm);
     } catch (const std::exception& error) {
       // Known on this rank only: the others may be waiting for it.
       comm.abort(fmt::format("elkhorn: {}", error.what()), app::some_case_failed);

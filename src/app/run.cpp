@@ -6,11 +6,15 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "app/case_runner.hpp"
 #include "app/commands.hpp"
 #include "measure/environment.hpp"
+#include "measure/interrupt.hpp"
 #include "measure/memory.hpp"
+#include "measure/official.hpp"
+#include "measure/roofs.hpp"
 #include "record/recorder.hpp"
 #include "record/results.hpp"
 #include "report/progress.hpp"
@@ -58,11 +62,52 @@ class SequentialTimes {
   std::map<std::string, double> times_;
 };
 
+/// The case at `first`, and with --interleave the unfinished ones after it that may take turns with it: as long as all of
+/// them together take half of the free memory at most, and none starts from another one's answer. Neither do cases that do
+/// not fit at all join.
+std::vector<std::size_t> together(const CheckedPlan& plan, const std::vector<char>& finished,
+                                  const std::vector<double>& modelled, std::size_t first, double free, bool interleave) {
+  constexpr std::size_t most = 64;
+  std::vector<std::size_t> batch{first};
+  double bytes = modelled[first];
+  for (std::size_t i = first + 1; interleave && i < plan.cases.size() && batch.size() < most; ++i) {
+    if (finished[i]) continue;
+    bytes += modelled[i];
+    if (bytes > free / 2 || plan.cases[i].solver.guess == "previous") break;
+    batch.push_back(i);
+  }
+  return batch;
+}
+
+/// Rates and latencies for /roofs, and for the cases' shares of them. Collective.
+record::Roofs measure_machine(const parallel::Comm& comm, const CheckedPlan& plan, Conditions& conditions) {
+  record::Roofs out;
+  const auto add = [&](const char* precision, const measure::Roofs& roofs) {
+    out.attributes[fmt::format("triad_{}", precision)] = roofs.bandwidth;
+    out.attributes[fmt::format("fma_{}", precision)] = roofs.flops;
+    out.attributes[fmt::format("gemm_{}", precision)] = roofs.gemm;
+    out.attributes[fmt::format("exponential_{}", precision)] = roofs.transcendentals;
+  };
+  for (const deck::Case& c : plan.cases) {
+    if (c.precision == deck::Precision::float32 && !conditions.float32)
+      add("float32", conditions.float32.emplace(measure::measure_roofs<float>(comm)));
+    if (c.precision == deck::Precision::float64 && !conditions.float64)
+      add("float64", conditions.float64.emplace(measure::measure_roofs<double>(comm)));
+  }
+  const measure::Latencies latencies = measure::measure_latencies(comm);
+  out.attributes["launch_s"] = latencies.launch_s;
+  out.arrays["latency_ranks"] = latencies.ranks;
+  out.arrays["allreduce_s"] = latencies.allreduce_s;
+  out.arrays["exscan_s"] = latencies.exscan_s;
+  return out;
+}
+
 CaseResult skipped(const deck::Case& c, const parallel::Comm& comm, double bytes, const std::string& why) {
   CaseResult r = identity_of(c, comm);
   r.status = Status::skipped;
   r.message = why;
   r.model_memory_bytes = bytes;
+  r.unofficial_because = "no validated answer: the status is skipped";
   return r;
 }
 
@@ -90,6 +135,9 @@ int run(const parallel::Comm& comm, const RunOptions& options) {
   if (comm.is_root())
     for (const std::string& note : plan.notes) fmt::print(stderr, "elkhorn: {}\n", note);
   if (options.dry_run) return dry_run(comm, plan);
+
+  std::optional<measure::Interruptible> interruptible;
+  if (const int code = guarded(comm, [&] { interruptible.emplace(options.time_limit); })) return code;
 
   // Rank 0 alone records; the others learn which cases are finished already.
   std::unique_ptr<record::Recorder> recorder;
@@ -119,34 +167,87 @@ int run(const parallel::Comm& comm, const RunOptions& options) {
         if (c.name == r.name) sequential.take(c, r);
   }
 
-  CaseRunner runner(comm);
+  Conditions conditions;
+  conditions.reasons = measure::reasons_of_run(environment, measure::QuietWatch(comm).read().busy_s >= 0);
+  conditions.clock_s = std::max(std::get<double>(*environment.find("timer_resolution_s")),
+                                std::get<double>(*environment.find("timer_overhead_s")));
+  record::Roofs roofs;
+  if (options.roofs && std::count(finished.begin(), finished.end(), 0) > 0)
+    roofs = measure_machine(comm, plan, conditions);
+  CaseRunner runner(comm, conditions);
+  if (progress) runner.show_progress([&](double share) { progress->within(share); });
   const std::vector<double> modelled = modelled_bytes(plan, comm.size());
-  for (std::size_t i = 0; i < plan.cases.size(); ++i) {
-    if (finished[i]) continue;
+  std::string stopped_by;  // who asked for an early end, on every rank
+  // A journal that cannot be written ends the job: results that nobody keeps are not worth computing.
+  int journal = success;
+  const auto keep = [&](const deck::Case& c, CaseResult result) {
+    journal = guarded(comm, [&] {
+      if (!comm.is_root()) return;
+      sequential.take(c, result);
+      sequential.complete(c, result);
+      progress->done(result);
+      recorder->add(std::move(result));
+    });
+    return journal == success;
+  };
+  for (std::size_t i = 0; i < plan.cases.size();) {
+    if (finished[i]) {
+      ++i;
+      continue;
+    }
     const deck::Case& c = plan.cases[i];
-    if (progress) progress->start(c.name);
     const double needed = modelled[i], free = measure::free_bytes_per_rank(comm);
-    CaseResult result =
-        needed > free ? skipped(c, comm, needed,
-                                fmt::format("needs {} a rank by the memory model, {} are free",
-                                            report::memory_text(needed), report::memory_text(free)))
-                      : runner.run(c);
-    // A journal that cannot be written ends the job: results that nobody keeps are not worth computing.
-    if (const int code = guarded(comm, [&] {
-          if (!comm.is_root()) return;
-          sequential.take(c, result);
-          sequential.complete(c, result);
-          progress->done(result);
-          recorder->add(result);
-        }))
-      return code;
+    const std::vector<std::size_t> batch = together(plan, finished, modelled, i, free, options.interleave);
+    if (progress) progress->start(batch.size() == 1 ? c.name : fmt::format("{} cases in turn", batch.size()));
+    try {
+      measure::stop_if_asked(comm);
+      if (needed > free) {
+        keep(c, skipped(c, comm, needed,
+                        fmt::format("needs {} a rank by the memory model, {} are free", report::memory_text(needed),
+                                    report::memory_text(free))));
+      } else {
+        std::vector<const deck::Case*> cases;
+        for (const std::size_t k : batch) cases.push_back(&plan.cases[k]);
+        runner.run_together(cases, keep);
+      }
+    } catch (const parallel::AgreedStop& stop) {
+      stopped_by = stop.what();
+      break;
+    }
+    if (journal != success) return journal;
+    i = needed > free ? i + 1 : batch.back() + 1;
   }
   progress.reset();
+  // Ratios whose base came later, and the verdict on all; rank 0 only.
+  const auto meta = [&] {
+    std::map<std::string, const deck::Case*> by_name;
+    for (const deck::Case& c : plan.cases) by_name[c.name] = &c;
+    long official = 1;
+    recorder->amend([&](CaseResult& r) {
+      sequential.complete(*by_name.at(r.name), r);
+      if (!r.official) official = 0;
+    });
+    record::Meta all(environment.attributes.begin(), environment.attributes.end());
+    all["interleaved"] = static_cast<long>(options.interleave);
+    all["official"] = official;
+    all["unofficial_because"] = official ? std::string("none") : report::verdict(recorder->finished());
+    return all;
+  };
+  if (!stopped_by.empty()) {
+    if (const int code = guarded(comm, [&] {
+          if (!comm.is_root()) return;
+          recorder->suspend(meta(), roofs);
+          fmt::print(stderr, "elkhorn: stopped by {}: {} of {} cases are finished; continue with --resume\n", stopped_by,
+                     recorder->finished().size(), plan.cases.size());
+        }))
+      return code;
+    return interrupted;
+  }
 
   long worst = success;
   if (const int code = guarded(comm, [&] {
         if (!comm.is_root()) return;
-        recorder->finish(record::Meta(environment.attributes.begin(), environment.attributes.end()));
+        recorder->finish(meta(), roofs);
         for (const CaseResult& r : recorder->finished())
           if (r.status == Status::wrong || r.status == Status::failed) worst = some_case_failed;
         if (options.json) {

@@ -322,7 +322,8 @@ Plan make_plan(const Reader& reader, const Overrides& overrides) {
   plan.title = fmt::format("{}", fmt::join(reader.titles(), "; "));
   plan.notes = reader.notes();
 
-  if (!overrides.filter.empty()) check_regex(overrides.filter, Origin{"--filter", "", 0});
+  const Origin option{"--filter", "", 0};
+  if (!overrides.filter.empty()) filter_regex(overrides.filter, option);
   std::vector<ResolvedGroup> resolved;
   std::vector<std::vector<std::regex>> filters;  // of each group
   std::vector<size_t> group_of;                  // of each case
@@ -331,7 +332,8 @@ Plan make_plan(const Reader& reader, const Overrides& overrides) {
   for (Group group : reader.groups()) {
     if (!overrides.filter.empty()) group.filters.push_back(overrides.filter);
     expand(group, all, resolved, applied);
-    filters.emplace_back(group.filters.begin(), group.filters.end());
+    filters.emplace_back();
+    for (const std::string& filter : group.filters) filters.back().push_back(filter_regex(filter, option));
     group_of.resize(all.size(), filters.size() - 1);
   }
   for (const Setting& setting : reader.settings()) {

@@ -36,9 +36,15 @@ std::vector<const toml::node*> items(const Entry& entry) {
 
 Origin item_origin(const Entry& entry, const toml::node& item) { return at(entry.origin.file, entry.origin.key, item); }
 
-void check_regex(const std::string& text, const Origin& where) {
+std::regex filter_regex(const std::string& text, const Origin& where) {
+  constexpr size_t longest = 1000;  // the library's parser goes one call deeper with every bracket
+  if (text.size() > longest) fail(where, fmt::format("has {} characters; a filter may have {}", text.size(), longest));
+  auto grammar = std::regex::ECMAScript;
+#ifdef __GLIBCXX__
+  grammar |= std::regex_constants::__polynomial;  // "(a*)*b" would else try all ways to divide a name
+#endif
   try {
-    std::regex check(text);
+    return std::regex(text, grammar);
   } catch (const std::regex_error&) {
     fail(where, in_quotes(text) + " is not a valid regular expression");
   }
@@ -152,7 +158,7 @@ std::vector<std::string> read_filter(const std::string& file, const toml::node& 
     const auto* text = item->as_string();
     if (!text) fail(item_origin(entry, *item), "must be a regular expression as a string, not " + describe(*item));
     filters.push_back(text->get());
-    check_regex(text->get(), item_origin(entry, *item));
+    filter_regex(text->get(), item_origin(entry, *item));
   }
   return filters;
 }

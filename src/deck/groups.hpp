@@ -5,6 +5,7 @@
 
 #include <list>
 #include <map>
+#include <regex>
 #include <string>
 #include <vector>
 
@@ -76,7 +77,8 @@ std::vector<const toml::node*> items(const Entry& entry);
 /// Where one item of a list stands.
 Origin item_origin(const Entry& entry, const toml::node& item);
 
-/// Throws InputError unless `text` is a regular expression.
-void check_regex(const std::string& text, const Origin& where);
+/// A filter as a regular expression (ECMAScript without back-references: matching time grows with the length of a name,
+/// not exponentially). Throws InputError where `text` is none, or longer than any filter.
+std::regex filter_regex(const std::string& text, const Origin& where);
 
 }  // namespace elkhorn::deck

@@ -18,7 +18,9 @@
 #include <type_traits>
 
 #include "core/version.hpp"
+#include "measure/machine.hpp"
 #include "measure/memory.hpp"
+#include "measure/timer.hpp"
 #include "measure/topology.hpp"
 
 namespace elkhorn::measure {
@@ -35,13 +37,6 @@ std::string trimmed(const std::string& text) {
 }
 
 std::string or_unknown(const std::string& text) { return text.empty() ? "unknown" : text; }
-
-std::string first_line(const std::string& file) {
-  std::ifstream in(file);
-  std::string line;
-  std::getline(in, line);
-  return trimmed(line);
-}
 
 /// The value of a "name : value" or NAME="value" line of a file.
 std::string line_value(const std::string& file, const std::string& name, char separator) {
@@ -182,11 +177,20 @@ void add_machine(Attributes& out, const std::string& host) {
     out.emplace_back(fmt::format("{}_bytes", name), static_cast<double>(cache->attr->cache.size));
     out.emplace_back(fmt::format("{}_caches", name), static_cast<long>(count(type)));
   }
-  const std::string governor = first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
-  out.emplace_back("cpu_governor", or_unknown(governor));
   // Not hwloc's sum over NUMA nodes, which was seen to miss memory plugged in later.
   std::istringstream total(line_value("/proc/meminfo", "MemTotal", ':'));
   if (double kib = 0; total >> kib) out.emplace_back("memory_bytes", kib * 1024);
+}
+
+/// What the processors and the clock are like just now.
+void add_state(Attributes& out, const std::vector<long>& processors) {
+  out.emplace_back("cpu_governor", frequency_governor(processors));
+  const long throttled = throttle_events(processors);
+  out.emplace_back("cpu_throttling", throttled < 0 ? std::string("unavailable: this machine shows no thermal_throttle")
+                                                   : fmt::format("{} events since the host started", throttled));
+  const TimerQuality clock = measure_timer();
+  out.emplace_back("timer_resolution_s", clock.resolution_s);
+  out.emplace_back("timer_overhead_s", clock.overhead_s);
 }
 
 /// Variables that change what runs where. Launchers' own bookkeeping (OMPI_MCA_orte_…) is left out.
@@ -257,6 +261,7 @@ Environment collect_environment(const parallel::Comm& comm, const std::vector<st
     add_blas(out);
     here = local_placement();
     add_machine(out, here.host);
+    add_state(out, processors_of({here.allowed}));
   });
   if (error) throw parallel::AgreedError(*error);
 
@@ -268,6 +273,7 @@ Environment collect_environment(const parallel::Comm& comm, const std::vector<st
   const long nodes = comm.sum(node.is_root() ? 1L : 0L);
   const long node_threads = node.sum(here.threads);
   out.emplace_back("memory_free_per_rank_bytes", free_bytes);
+  out.emplace_back("energy", EnergyMeter(comm).source());
   out.emplace_back("nodes", nodes);
   out.emplace_back("ranks_per_node", ranks_per_node);
   out.emplace_back("threads", here.threads);

@@ -11,6 +11,8 @@
 #include <limits>
 #include <sstream>
 
+#include "measure/cgroup.hpp"
+
 namespace elkhorn::measure {
 
 namespace fs = std::filesystem;
@@ -55,38 +57,6 @@ std::optional<double> left_at(const fs::path& group, const char* limit_file, con
   return std::max(0.0, *limit - std::max(0.0, used));
 }
 
-/// Where the hierarchy for memory is mounted, its kind, and this process's place in it.
-struct Hierarchy {
-  fs::path mount;
-  bool v2 = false;
-  std::string group;  ///< from the mount's root, "/" in front
-};
-
-/// /proc/self/mounts gives the mount points, /proc/self/cgroup the group ("4:memory:/a/b", for v2 "0::/a/b").
-std::vector<Hierarchy> hierarchies(const fs::path& root) {
-  std::vector<Hierarchy> found;
-  std::ifstream mounts(root / "proc/self/mounts");
-  for (std::string line; std::getline(mounts, line);) {
-    std::istringstream words(line);
-    std::string device, point, type, options;
-    words >> device >> point >> type >> options;
-    const bool v1_memory = type == "cgroup" && ("," + options + ",").find(",memory,") != std::string::npos;
-    if (point.empty() || (type != "cgroup2" && !v1_memory)) continue;
-    found.push_back({root / point.substr(1), type == "cgroup2", "/"});
-  }
-  std::ifstream groups(root / "proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {
-    const std::size_t first = line.find(':');
-    const std::size_t second = first == std::string::npos ? first : line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    const bool v1_memory = ("," + controllers + ",").find(",memory,") != std::string::npos;
-    for (Hierarchy& hierarchy : found)
-      if (hierarchy.v2 ? controllers.empty() : v1_memory) hierarchy.group = line.substr(second + 1);
-  }
-  return found;
-}
-
 }  // namespace
 
 double resident_bytes() {
@@ -112,19 +82,11 @@ double PeakMemory::bytes() const {
 
 std::optional<double> cgroup_free_bytes(const fs::path& root) {
   std::optional<double> least;
-  for (const Hierarchy& hierarchy : hierarchies(root)) {
-    // Limits hold at every level. A level that cannot be seen (a container shows its own group as the root of
-    // the mount, yet may name the host's path) is passed over.
-    fs::path group = fs::path(hierarchy.group).relative_path();
-    for (bool more = true; more;) {
-      const fs::path at = hierarchy.mount / group;
-      const std::optional<double> left =
-          hierarchy.v2 ? left_at(at, "memory.max", "memory.current", "inactive_file")
-                       : left_at(at, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file");
-      if (left) least = std::min(*left, least.value_or(std::numeric_limits<double>::infinity()));
-      more = !group.empty();
-      group = group.parent_path();
-    }
+  for (const ControlGroup& group : control_groups("memory", root)) {
+    const std::optional<double> left =
+        group.v2 ? left_at(group.folder, "memory.max", "memory.current", "inactive_file")
+                 : left_at(group.folder, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file");
+    if (left) least = std::min(*left, least.value_or(std::numeric_limits<double>::infinity()));
   }
   return least;
 }

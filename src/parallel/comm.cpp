@@ -251,6 +251,8 @@ std::optional<std::string> Comm::agree(const std::exception_ptr& local_error) co
     std::rethrow_exception(local_error);
   } catch (const MpiError& error) {
     abort(error.what());
+  } catch (const AgreedStop&) {
+    throw;
   } catch (const AgreedError&) {
     has_prefix = true;
   } catch (...) {

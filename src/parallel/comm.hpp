@@ -24,6 +24,12 @@ class AgreedError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// The run is to end early: no error, and thrown by every rank at the same point, so it passes through `agree`.
+/// What() is who asked for it.
+class AgreedStop : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 /// What a rank has asked a communicator to move: a message it sends counts with its bytes, a reduction as one message of
 /// its numbers. What MPI makes of that underneath (trees, acknowledgements) is its own affair.
 struct Traffic {

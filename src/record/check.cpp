@@ -9,6 +9,7 @@
 #include <set>
 #include <type_traits>
 
+#include "record/guard.hpp"
 #include "record/hdf5_io.hpp"
 #include "record/results.hpp"
 #include "record/schema.hpp"
@@ -22,7 +23,13 @@ using Problems = std::vector<std::string>;
 class Report {
  public:
   Report(Problems& problems, std::string where) : problems_(problems), where_(std::move(where)) {}
-  void add(const std::string& sentence) { problems_.push_back(where_ + ": " + sentence); }
+  /// Names in a damaged file may hold anything; a problem is one line.
+  void add(const std::string& sentence) {
+    std::string line = where_ + ": " + sentence;
+    std::replace_if(
+        line.begin(), line.end(), [](unsigned char c) { return c < 0x20; }, ' ');
+    problems_.push_back(std::move(line));
+  }
   void expect(bool holds, const std::string& sentence) {
     if (!holds) add(sentence);
   }
@@ -72,7 +79,8 @@ bool expect_dataset(hid_t group, const std::string& path, Kind kind, const std::
   return found_kind == kind && found == shape;
 }
 
-void check_root(hid_t file, Problems& problems) {
+/// @return the format version
+std::string check_root(hid_t file, Problems& problems) {
   Report report(problems, "/");
   const auto text = [&](const char* name) {
     std::string value;
@@ -87,6 +95,7 @@ void check_root(hid_t file, Problems& problems) {
   if (!created.empty())
     report.expect(std::regex_match(created, std::regex(R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00))")),
                   "created is \"" + created + "\", expected UTC in ISO 8601");
+  return version;
 }
 
 void check_meta(hid_t file, Problems& problems) {
@@ -100,8 +109,34 @@ void check_meta(hid_t file, Problems& problems) {
     else
       report.expect(kind != Kind::missing, "attribute " + name + " is missing");
   }
+  for (const std::string& name : attribute_names(group.id())) {
+    if (attribute_kind(group.id(), name) != Kind::text) continue;
+    try {
+      std::string value;
+      read_attribute(group.id(), name, value);
+    } catch (const Hdf5Error& error) {
+      report.add(error.what());
+    }
+  }
   if (!link_exists(group.id(), "deck")) return report.add("dataset deck (the resolved deck) is missing");
   report.expect(!read_text(group.id(), "deck").empty(), "dataset deck is empty");
+}
+
+/// Optional; rates and times that are there must be positive, and every number of ranks has both latencies.
+void check_roofs(hid_t file, Problems& problems) {
+  if (!link_exists(file, "roofs")) return;
+  Report report(problems, "/roofs");
+  const Group group = open_group(file, "roofs");
+  for (const std::string& name : attribute_names(group.id())) {
+    double value = 0;
+    if (!expect_kind(group.id(), name, Kind::real, report)) continue;
+    read_attribute(group.id(), name, value);
+    report.expect(value > 0 && std::isfinite(value), "attribute " + name + " is " + number(value));
+  }
+  if (!link_exists(group.id(), "latency_ranks")) return report.add("latency_ranks is missing");
+  const auto shape = dataset_shape(open_dataset(group.id(), "latency_ranks"));
+  for (const char* name : {"latency_ranks", "allreduce_s", "exscan_s"})
+    expect_dataset(group.id(), name, Kind::real, shape, report);
 }
 
 bool all_finite_rows(const Dataset& dataset, const std::vector<long>& shape) {
@@ -198,6 +233,38 @@ void check_times(const CaseResult& r, Report& report) {
                                             "] does not hold the median " + number(r.time_median_s));
 }
 
+/// Attributes since 1.1: spread, flags, verdict on the measurement.
+void check_measurement(const CaseResult& r, Report& report) {
+  report.expect(r.official == r.unofficial_because.empty(),
+                r.official ? "official is true, but unofficial_because is \"" + r.unofficial_because + "\""
+                           : std::string("official is false without a reason in unofficial_because"));
+  report.expect(!r.official || r.status == Status::ok,
+                std::string("official is true for status ") + to_string(r.status));
+  report.expect(r.roof_bound.empty() || r.roof_bound == "bandwidth" || r.roof_bound == "flops",
+                "roof_bound is \"" + r.roof_bound + "\", expected bandwidth, flops or nothing");
+  report.expect(r.roof_bound.empty() == std::isnan(r.roof_share) && !(r.roof_share < 0),
+                "roof_share is " + number(r.roof_share) + " with roof_bound \"" + r.roof_bound + "\"");
+  report.expect(!(r.other_cpu < 0), "other_cpu is " + number(r.other_cpu));
+  report.expect(!(r.energy_j < 0), "energy_j is " + number(r.energy_j));
+  report.expect(!r.drifting || std::isfinite(r.drift), "drifting is true without a drift");
+  report.expect(!r.bimodal || r.dip > 0, "bimodal is true without a dip");
+  report.expect(r.outliers >= -1 && r.outliers <= r.samples,
+                "outliers is " + std::to_string(r.outliers) + " of " + std::to_string(r.samples) + " samples");
+  report.expect(std::isnan(r.time_first_s) || r.time_first_s > 0, "time_first_s is " + number(r.time_first_s));
+  // Results taken over from a file of version 1.0 have no spread.
+  if (r.outliers < 0) return;
+  report.expect(r.time_min_s <= r.time_q1_s && r.time_q1_s <= r.time_median_s && r.time_median_s <= r.time_q3_s &&
+                    r.time_q3_s <= r.time_max_s,
+                "extremes, quartiles and median are not in order");
+  report.expect(r.time_mad_s >= 0, "time_mad_s is " + number(r.time_mad_s));
+  // Times that are no times are reported already.
+  if (r.time_s.empty() ||
+      !std::all_of(r.time_s.begin(), r.time_s.end(), [](double t) { return t > 0 && t < INFINITY; }))
+    return;
+  const auto [least, most] = std::minmax_element(r.time_s.begin(), r.time_s.end());
+  report.expect(r.time_min_s == *least && r.time_max_s == *most, "time_min_s and time_max_s are not those of time_s");
+}
+
 void check_iterations(const CaseResult& r, Report& report) {
   if (r.batch_iterations.empty()) {
     const bool may_have_none =
@@ -268,10 +335,12 @@ bool check_arrays(hid_t group, const CaseResult& r, Report& report) {
   return sound;
 }
 
-void check_case(hid_t group, const std::string& where, CaseResult& r, bool& readable, Problems& problems) {
+void check_case(hid_t group, const std::string& version, const std::string& where, CaseResult& r, bool& readable,
+                Problems& problems) {
   Report report(problems, where);
   readable = true;
   visit_attributes(r, [&](const char* name, const auto& value) {
+    if (!in_version(version, name)) return;
     readable = expect_kind(group, name, expected_kind<std::decay_t<decltype(value)>>(), report) && readable;
   });
   if (!readable) return;
@@ -281,16 +350,18 @@ void check_case(hid_t group, const std::string& where, CaseResult& r, bool& read
     readable = false;
     return report.add("status is \"" + status + "\", expected ok, not_converged, diverged, wrong, failed or skipped");
   }
-  read_case_attributes(group, r);
+  read_case_attributes(group, r, version);
   check_identity(r, report);
   check_verdict(r, report);
   if (!check_arrays(group, r, report)) return;
   read_case_arrays(group, r);
   check_times(r, report);
   check_iterations(r, report);
+  if (version != "1.0") check_measurement(r, report);
 }
 
-void check_summary(hid_t file, const std::vector<CaseResult>& cases, bool complete, Problems& problems) {
+void check_summary(hid_t file, const std::string& version, const std::vector<CaseResult>& cases, bool complete,
+                   Problems& problems) {
   Report report(problems, "/summary");
   if (!link_exists(file, "summary")) return report.add("the table is missing");
   const auto shape = dataset_shape(open_dataset(file, "summary"));
@@ -298,6 +369,7 @@ void check_summary(hid_t file, const std::vector<CaseResult>& cases, bool comple
     return report.add("it has shape " + shape_text(shape) + ", there are " + std::to_string(cases.size()) + " cases");
   const CaseResult prototypes;
   visit_attributes(prototypes, [&](const std::string& column, const auto& prototype) {
+    if (!in_version(version, column)) return;
     constexpr bool is_text = expected_kind<std::decay_t<decltype(prototype)>>() == Kind::text;
     try {
       std::vector<std::conditional_t<is_text, std::string, double>> values;
@@ -323,7 +395,7 @@ void check_summary(hid_t file, const std::vector<CaseResult>& cases, bool comple
   });
 }
 
-void check_cases(hid_t file, Problems& problems) {
+void check_cases(hid_t file, const std::string& version, Problems& problems) {
   Report report(problems, "/cases");
   if (!link_exists(file, "cases")) return report.add("the group is missing");
   const Group all = open_group(file, "cases");
@@ -340,7 +412,7 @@ void check_cases(hid_t file, Problems& problems) {
     CaseResult result;
     bool readable = false;
     try {
-      check_case(open_group(all.id(), names[i]).id(), where, result, readable, problems);
+      check_case(open_group(all.id(), names[i]).id(), version, where, result, readable, problems);
     } catch (const std::exception& error) {
       problems.push_back(where + ": " + error.what());
     }
@@ -349,12 +421,19 @@ void check_cases(hid_t file, Problems& problems) {
     complete = complete && readable;
     cases.push_back(std::move(result));
   }
-  check_summary(file, cases, complete, problems);
+  check_summary(file, version, cases, complete, problems);
 }
 
 }  // namespace
 
 std::vector<std::string> check_results(const std::string& path) {
+  Guarded done = in_child_reading(path, [&] { return check_results_here(path); });
+  if (!done.broken_off.empty())
+    done.lines.push_back("/: the file is damaged: HDF5 " + done.broken_off + " while it was read");
+  return std::move(done.lines);
+}
+
+std::vector<std::string> check_results_here(const std::string& path) {
   std::error_code ignored;
   const Origin origin{path, "", 0};
   if (!std::filesystem::exists(path, ignored)) throw InputError(origin, "no such file");
@@ -363,9 +442,10 @@ std::vector<std::string> check_results(const std::string& path) {
   Problems problems;
   try {
     const File file = open_input(path, {});
-    check_root(file.id(), problems);
+    const std::string version = check_root(file.id(), problems);
     check_meta(file.id(), problems);
-    check_cases(file.id(), problems);
+    check_roofs(file.id(), problems);
+    check_cases(file.id(), version, problems);
   } catch (const std::exception& error) {
     problems.push_back(std::string("/: ") + error.what());
   }

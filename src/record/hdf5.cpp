@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
+#include <cstring>
 #include <exception>
 #include <filesystem>
 #include <new>
@@ -23,12 +25,29 @@ extern "C" herr_t append_name(hid_t, const char* name, const H5L_info_t*, void* 
   return 0;
 }
 
-/// The innermost message of HDF5's error stack, on one line.
+int writers = 0;
+bool a_write_failed = false;
+
+/// The innermost message of HDF5's error stack, on one line; the system's reason alone where there is one.
 std::string innermost_message() {
   std::string text;
   static_cast<void>(H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, first_description, &text));
+  static const std::string before = "error message = '";
+  if (const std::size_t at = text.find(before); at != std::string::npos) {
+    const std::size_t begin = at + before.size(), end = text.find('\'', begin);
+    return text.substr(begin, end == std::string::npos ? end : end - begin);
+  }
   std::replace(text.begin(), text.end(), '\n', ' ');
   return text.empty() ? "HDF5 gives no reason" : text;
+}
+
+/// For files on file systems that may know no locks. The journal's lock keeps other runs out of those that we write.
+PropertyList without_locks() {
+  PropertyList access(H5Pcreate(H5P_FILE_ACCESS), "prepare a file");
+#if H5_VERSION_GE(1, 12, 1) || (H5_VERS_MINOR == 10 && H5_VERS_RELEASE >= 7)
+  check_hdf5(H5Pset_file_locking(access.id(), false, true), "prepare a file");
+#endif
+  return access;
 }
 
 /// Group, dataset or named type, H5I_BADID where it cannot be opened.
@@ -49,7 +68,15 @@ void require_link(const File& opened, const std::string& file, const std::string
 
 void silence_hdf5() { static_cast<void>(H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr)); }
 
-void throw_hdf5(const std::string& doing) { throw Hdf5Error("cannot " + doing + ": " + innermost_message()); }
+Writing::Writing() { ++writers; }
+Writing::~Writing() { --writers; }
+
+bool write_failed() { return a_write_failed; }
+
+void throw_hdf5(const std::string& doing) {
+  a_write_failed = a_write_failed || writers > 0;
+  throw Hdf5Error("cannot " + doing + ": " + innermost_message());
+}
 
 File open_input(const std::string& file, const Origin& origin) {
   silence_hdf5();
@@ -58,9 +85,14 @@ File open_input(const std::string& file, const Origin& origin) {
   if (!std::filesystem::exists(status)) throw InputError(origin, "no such file: " + file);
   if (std::filesystem::is_directory(status)) throw InputError(origin, file + " is a directory, not an HDF5 file");
   if (access(file.c_str(), R_OK) != 0) throw InputError(origin, "no permission to read " + file);
-  const hid_t id = H5Fopen(file.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  hid_t id = H5Fopen(file.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  std::string reason = id < 0 ? innermost_message() : "";
+  if (reason == std::strerror(ENOLCK) || reason == std::strerror(ENOSYS)) {  // a network file system without locks
+    const PropertyList access = without_locks();
+    id = H5Fopen(file.c_str(), H5F_ACC_RDONLY, access.id());
+    reason = id < 0 ? innermost_message() : "";
+  }
   if (id < 0) {
-    const std::string reason = innermost_message();
     throw InputError(origin, file + " is not an HDF5 file or is damaged (" + reason + ")");
   }
   return File(id, "open " + file);
@@ -68,7 +100,8 @@ File open_input(const std::string& file, const Origin& origin) {
 
 File create_file(const std::string& file) {
   silence_hdf5();
-  return File(H5Fcreate(file.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), "create " + file);
+  const PropertyList access = without_locks();
+  return File(H5Fcreate(file.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.id()), "create " + file);
 }
 
 bool link_exists(hid_t location, const std::string& path) {

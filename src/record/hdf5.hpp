@@ -25,6 +25,19 @@ void silence_hdf5();
 /// Throws Hdf5Error("cannot <doing>: <HDF5's innermost message>"); call it right after the failing call.
 [[noreturn]] void throw_hdf5(const std::string& doing);
 
+/// Put around what writes a file. HDF5 (1.10 at least) can crash when it closes, or flushes at exit, what it failed to
+/// write; so once a call fails while one of these lives, handles are left open for good and the error gets out. The
+/// program calls H5dont_atexit for the rest.
+class Writing {
+ public:
+  Writing();
+  ~Writing();
+  Writing(const Writing&) = delete;
+  Writing& operator=(const Writing&) = delete;
+};
+/// Whether a write has failed so.
+bool write_failed();
+
 /// Passes non-negative codes through; throws Hdf5Error otherwise.
 template <class Code>
 Code check_hdf5(Code code, const std::string& doing) {
@@ -48,7 +61,7 @@ class Handle {
   Handle& operator=(const Handle&) = delete;
   ~Handle() {
     // An error here has nowhere to go; where closing matters (files that were written) close() is called.
-    if (id_ >= 0) static_cast<void>(Close(id_));
+    if (id_ >= 0 && !write_failed()) static_cast<void>(Close(id_));
   }
   /// Closes now, with the return code checked: for files, whose last bytes are written on closing.
   void close(const std::string& doing) {

@@ -1,6 +1,7 @@
 #include "record/hdf5_io.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <numeric>
 
 namespace elkhorn::record {
@@ -89,9 +90,21 @@ void write_values(hid_t location, const std::string& path, const std::vector<T>&
     check_hdf5(H5Dwrite(dataset.id(), memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), "write " + path);
 }
 
+/// A damaged or hostile file may claim any shape; no memory is asked for that its bytes cannot fill. Deflate makes
+/// nothing more than 1032 times smaller.
+void require_stored(const Dataset& dataset, const std::string& path) {
+  const Datatype type(H5Dget_type(dataset.id()), "read the type of " + path);
+  double bytes = static_cast<double>(H5Tget_size(type.id()));
+  const std::vector<long> shape = dataset_shape(dataset);
+  for (const long n : shape) bytes *= static_cast<double>(n);
+  if (!(bytes <= 1100 * static_cast<double>(H5Dget_storage_size(dataset.id()))))
+    throw Hdf5Error(path + " claims shape " + shape_text(shape) + ", far more than the file holds of it");
+}
+
 template <class T>
 void read_values(hid_t location, const std::string& path, std::vector<T>& values, hid_t memory_type) {
   const Dataset dataset = open_dataset(location, path);
+  require_stored(dataset, path);
   values.resize(count_of(dataset_shape(dataset)));
   if (!values.empty())
     check_hdf5(H5Dread(dataset.id(), memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), "read " + path);
@@ -237,6 +250,42 @@ void write_text(hid_t location, const std::string& path, const std::string& text
   check_hdf5(H5Dwrite(dataset.id(), type.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, &pointer), doing);
 }
 
+void copy_dataset(hid_t from, const std::string& path, hid_t to, const std::string& name) {
+  const std::string doing = "copy " + path;
+  const Dataset source = open_dataset(from, path);
+  const Datatype type(H5Dget_type(source.id()), doing);
+  const Dataspace space(H5Dget_space(source.id()), doing);
+  const PropertyList properties(H5Dget_create_plist(source.id()), doing);
+  const Dataset copy(H5Dcreate2(to, name.c_str(), type.id(), space.id(), H5P_DEFAULT, properties.id(), H5P_DEFAULT),
+                     doing);
+  const std::vector<hsize_t> shape = to_dims(dataset_shape(source));
+  std::vector<char> bytes;
+  if (H5Pget_layout(properties.id()) != H5D_CHUNKED) {
+    bytes.resize(count_of(dataset_shape(source)) * H5Tget_size(type.id()));
+    if (bytes.empty()) return;
+    check_hdf5(H5Dread(source.id(), type.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.data()), doing);
+    check_hdf5(H5Dwrite(copy.id(), type.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.data()), doing);
+    return;
+  }
+  std::vector<hsize_t> chunk(shape.size()), offset(shape.size(), 0);
+  check_hdf5(H5Pget_chunk(properties.id(), static_cast<int>(chunk.size()), chunk.data()), doing);
+  const auto next = [&] {  // the offset of the chunk that follows, the last dimension fastest
+    for (std::size_t d = shape.size(); d-- > 0;) {
+      if ((offset[d] += chunk[d]) < shape[d]) return true;
+      offset[d] = 0;
+    }
+    return false;
+  };
+  do {
+    hsize_t size = 0;
+    check_hdf5(H5Dget_chunk_storage_size(source.id(), offset.data(), &size), doing);
+    bytes.resize(size);
+    std::uint32_t filters = 0;
+    check_hdf5(H5Dread_chunk(source.id(), H5P_DEFAULT, offset.data(), &filters, bytes.data()), doing);
+    check_hdf5(H5Dwrite_chunk(copy.id(), H5P_DEFAULT, filters, offset.data(), size, bytes.data()), doing);
+  } while (next());
+}
+
 Dataset open_dataset(hid_t location, const std::string& path) {
   return Dataset(H5Dopen2(location, path.c_str(), H5P_DEFAULT), "open dataset " + path);
 }
@@ -265,6 +314,7 @@ void read_dataset(hid_t location, const std::string& path, std::vector<long>& va
 
 std::vector<double> read_rows(const Dataset& dataset, long first, long count) {
   const std::string doing = "read rows of a dataset";
+  require_stored(dataset, "a dataset");
   std::vector<long> shape = dataset_shape(dataset);
   std::vector<hsize_t> start(shape.size(), 0);
   start[0] = static_cast<hsize_t>(first);

@@ -42,6 +42,10 @@ void write_dataset(hid_t location, const std::string& path, const std::vector<lo
                    const std::vector<long>& shape);
 void write_text(hid_t location, const std::string& path, const std::string& text);
 
+/// Copies a dataset chunk by chunk as it is stored, so that it may be larger than memory. (H5Ocopy of HDF5 1.10 crashes
+/// where it cannot write.)
+void copy_dataset(hid_t from, const std::string& path, hid_t to, const std::string& name);
+
 Dataset open_dataset(hid_t location, const std::string& path);
 std::vector<long> dataset_shape(const Dataset& dataset);
 /// text, integer, real or other, of the dataset's elements.

@@ -64,6 +64,7 @@ Json to_json(const CaseResult& result) {
 CaseResult from_json(const Json& json) {
   CaseResult result;
   const auto read = [&](const char* name, auto& value) {
+    if (!json.contains(name) && !in_version("1.0", name)) return;  // a journal of an earlier version
     try {
       decode(json.at(name), value);
     } catch (const std::exception& error) {

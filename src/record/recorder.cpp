@@ -14,6 +14,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "record/guard.hpp"
 #include "record/hdf5_io.hpp"
 #include "record/json.hpp"
 #include "record/schema.hpp"
@@ -107,7 +108,11 @@ void check_output(const std::string& path) {
 }
 
 Recorder::Recorder(const std::string& path, Plan plan, bool resume)
-    : path_(target_of(path)), journal_(path_ + ".journal.jsonl"), states_(path_ + ".states"), plan_(std::move(plan)) {
+    : path_(target_of(path)),
+      journal_(path_ + ".journal.jsonl"),
+      incomplete_(path_ + ".incomplete"),
+      states_(path_ + ".states"),
+      plan_(std::move(plan)) {
   for (const auto& name : plan_.case_names)
     if (!positions_.emplace(name, static_cast<long>(positions_.size())).second)
       throw InputError("two cases of the plan have the name " + name);
@@ -122,7 +127,12 @@ Recorder::Recorder(const std::string& path, Plan plan, bool resume)
                 std::to_string(plan_.case_names.size()) + " cases are finished";
   }
   // A complete results file needs no journal, and one lying read-only in an archive can still be "resumed".
-  if (resume && based_on_results_ && !keep_journal && results_.size() == plan_.case_names.size()) return;
+  if (resume && based_on_results_ && !keep_journal && results_.size() == plan_.case_names.size()) {
+    std::error_code ignored;  // a kill while the run before cleaned up
+    fs::remove(incomplete_, ignored);
+    fs::remove_all(states_, ignored);
+    return;
+  }
   check_output(path);
   open_journal(origin, keep_journal);
 }
@@ -156,6 +166,7 @@ void Recorder::insert(CaseResult result) {
 }
 
 void Recorder::load_results_file(const Origin& origin) {
+  require_harmless(path_, origin);
   Results file = read_results(path_, origin);
   Plan then{file.deck_text, {}};
   for (const CaseResult& result : file.cases) then.case_names.push_back(result.name);
@@ -229,6 +240,7 @@ void Recorder::set_aside() {
   for (std::string line; std::getline(stream, line) && !stream.eof();) ++lines;
   std::error_code error;
   fs::remove_all(states_ + ".old", error);
+  fs::remove(incomplete_, error);
   if (lines < 2) {  // no finished case is lost
     fs::remove_all(states_, error);
     return;
@@ -309,6 +321,7 @@ void Recorder::add(CaseResult result) {
   if (has_states) {
     try {
       fs::create_directories(states_);
+      const Writing writing;
       reserve(side, states_size_bound(result));
       File file = create_file(side);
       reserve(side, states_size_bound(result));
@@ -332,21 +345,39 @@ void Recorder::add(CaseResult result) {
   insert(std::move(result));
 }
 
-void Recorder::finish(const Meta& meta) {
+void Recorder::finish(const Meta& meta, const Roofs& roofs) {
   if (descriptor_ < 0) return;
   try {
-    write_results(path_, results_, meta, plan_.deck_text, [&](const CaseResult& result) {
-      const auto found = locations_.find(result.name);
-      return found == locations_.end() ? std::nullopt : std::optional<StatesLocation>(found->second);
-    });
+    write_results(
+        path_, results_, meta, plan_.deck_text,
+        [&](const CaseResult& result) {
+          const auto found = locations_.find(result.name);
+          return found == locations_.end() ? std::nullopt : std::optional<StatesLocation>(found->second);
+        },
+        roofs);
   } catch (const std::exception& error) {
     throw std::runtime_error("cannot write " + path_ + ": " + error.what() +
                              "; every finished case is kept, continue with --resume once this is mended");
   }
   std::error_code ignored;
   fs::remove(journal_, ignored);
+  fs::remove(incomplete_, ignored);
   fs::remove_all(states_, ignored);
   close(std::exchange(descriptor_, -1));
+}
+
+void Recorder::amend(const std::function<void(CaseResult&)>& change) {
+  for (CaseResult& result : results_) change(result);
+}
+
+void Recorder::suspend(const Meta& meta, const Roofs& roofs) {
+  if (results_.empty()) return;
+  try {
+    write_results(incomplete_, results_, meta, plan_.deck_text, {}, roofs);
+  } catch (const std::exception& error) {
+    throw std::runtime_error("cannot write " + incomplete_ + ": " + error.what() +
+                             "; every finished case is kept, continue with --resume once this is mended");
+  }
 }
 
 }  // namespace elkhorn::record

@@ -1,6 +1,7 @@
 /// What a run writes while it goes: a journal that survives a kill, and at the end the results file.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -29,6 +30,7 @@ void check_output(const std::string& path);
 ///     FILE.h5.journal.jsonl   header, then one line a finished case, each synced to disk
 ///     FILE.h5.states/         states of finished cases, one HDF5 file each, synced before the journal's line
 ///     FILE.h5.part            the results file while finish() writes it
+///     FILE.h5.incomplete      finished cases without their states, written by suspend() for reading meanwhile
 ///     FILE.h5                 the results; the journal and the folder are removed once it stands
 ///
 /// With `resume` the journal is read (else, where there is none, FILE.h5 itself): its cases are finished,
@@ -58,7 +60,15 @@ class Recorder {
   /// Writes the results file and removes the journal. Where nothing was added to a results file that is
   /// already complete, that file is left as it is. Throws std::runtime_error where writing fails: the journal
   /// is kept.
-  void finish(const Meta& meta);
+  void finish(const Meta& meta, const Roofs& roofs = {});
+
+  /// For a run that ends early: writes what is finished so far, but states, to FILE.h5.incomplete, a results file like
+  /// any other. The journal stays, so the run can be resumed. Throws std::runtime_error where writing fails.
+  void suspend(const Meta& meta, const Roofs& roofs = {});
+
+  /// Changes results before finish() or suspend() writes them, by what follows from all of them together (ratios between
+  /// cases). The journal is not touched: after a kill it happens again.
+  void amend(const std::function<void(CaseResult&)>& change);
 
  private:
   void load_results_file(const Origin& origin);
@@ -70,7 +80,7 @@ class Recorder {
   std::string states_file(const std::string& name) const;
   long position(const std::string& name) const;
 
-  std::string path_, journal_, states_;
+  std::string path_, journal_, incomplete_, states_;
   Plan plan_;
   std::map<std::string, long> positions_;            ///< case name → plan position
   std::vector<CaseResult> results_;                  ///< in plan order

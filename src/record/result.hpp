@@ -55,12 +55,28 @@ struct CaseResult {
   long samples = 0;
   std::string stopped_because;  ///< ci_width | max_repetitions | time_limit
   double speedup_over_sequential = not_a_number;
+  double time_first_s = not_a_number;  ///< the very first, cold solve
+  double time_min_s = not_a_number, time_q1_s = not_a_number, time_q3_s = not_a_number, time_max_s = not_a_number;
+  double time_mad_s = not_a_number;  ///< median |time − median|
+  long outliers = -1;                ///< samples outside Tukey's fences; they are kept
+  double drift = not_a_number;       ///< relative change from the first sample to the last
+  bool drifting = false;             ///< significantly, and by more than 1 %
+  double dip = not_a_number;         ///< Hartigan's
+  bool bimodal = false;              ///< significantly
+  bool interleaved = false;          ///< samples alternated with those of other cases
   // resources
   double peak_memory_bytes = not_a_number;   ///< largest over ranks of the peak resident set during the case
   double model_memory_bytes = not_a_number;  ///< modelled, one rank
   double flops = not_a_number, bytes = not_a_number;  ///< modelled, one solve, all ranks
   /// Along a time line in one iteration, of the rank that sends most (docs/parallel.md); 0 where no sequence is shared.
   long messages_per_iteration = -1, bytes_per_iteration = -1;
+  double energy_j = not_a_number;         ///< one solve, processor packages of all hosts
+  std::string roof_bound;                 ///< bandwidth | flops: what bounds the modelled work; empty: unknown
+  double roof_share = not_a_number;       ///< of that bound, attained
+  double other_cpu = not_a_number;        ///< hardware threads that other programs kept busy meanwhile
+  // verdict on the measurement (docs/results.md, "Official results")
+  bool official = false;
+  std::string unofficial_because = "not judged";  ///< reasons, separated by "; "; empty where official
   // arrays
   std::vector<double> time_s;          ///< [samples], largest over ranks
   std::vector<double> rank_time_s;     ///< [samples, ranks] row-major

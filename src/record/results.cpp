@@ -47,10 +47,8 @@ void write_case(hid_t cases, const CaseResult& result, const std::string& name, 
   });
   const auto location = find_states ? find_states(result) : std::nullopt;
   if (location) {
-    // Copied inside HDF5, compressed chunk by chunk: the states of a case may be larger than memory.
-    const File source(H5Fopen(location->file.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), "open " + location->file);
-    check_hdf5(H5Ocopy(source.id(), location->dataset.c_str(), group.id(), "states", H5P_DEFAULT, H5P_DEFAULT),
-               "copy the states in " + location->file);
+    const File source = open_input(location->file, {});
+    copy_dataset(source.id(), location->dataset, group.id(), "states");
   } else if (!result.states.empty()) {
     write_states(group.id(), "states", result);
   }
@@ -159,13 +157,14 @@ double size_bound(const std::vector<CaseResult>& cases, const Meta& meta, const 
     });
     if (!result.states.empty() || (find_states && find_states(result))) bytes += states_size_bound(result);
   }
-  // A column of /summary is as wide as its longest text, so no wider than all texts of one row; there are nine.
-  return bytes + static_cast<double>(cases.size()) * (1024 + 9.0 * static_cast<double>(row));
+  // A column of /summary is as wide as its longest text, so no wider than all texts of one row; there are twelve.
+  return bytes + static_cast<double>(cases.size()) * (1024 + 12.0 * static_cast<double>(row));
 }
 
 void write_file(const std::string& part, const std::vector<CaseResult>& cases, const Meta& meta,
-                const std::string& deck_text, const FindStates& find_states) {
+                const std::string& deck_text, const FindStates& find_states, const Roofs& roofs) {
   const double bytes = size_bound(cases, meta, deck_text, find_states);
+  const Writing writing;
   reserve(part, bytes);
   File file = create_file(part);
   reserve(part, bytes);
@@ -177,6 +176,12 @@ void write_file(const std::string& part, const std::vector<CaseResult>& cases, c
     for (const auto& [name, value] : meta)
       std::visit([&, &key = name](const auto& v) { write_attribute(group.id(), key, v); }, value);
     write_text(group.id(), "deck", deck_text);
+    if (!roofs.attributes.empty() || !roofs.arrays.empty()) {
+      const Group machine = create_group(file.id(), "roofs");
+      for (const auto& [name, value] : roofs.attributes) write_attribute(machine.id(), name, value);
+      for (const auto& [name, values] : roofs.arrays)
+        write_dataset(machine.id(), name, values, {static_cast<long>(values.size())});
+    }
     const Group all = create_group(file.id(), "cases");
     for (std::size_t i = 0; i < cases.size(); ++i)
       write_case(all.id(), cases[i], group_name(static_cast<long>(i)), find_states);
@@ -227,11 +232,11 @@ Meta read_meta(hid_t group) {
 }  // namespace
 
 void write_results(const std::string& path, const std::vector<CaseResult>& cases, const Meta& meta,
-                   const std::string& deck_text, const FindStates& find_states) {
+                   const std::string& deck_text, const FindStates& find_states, const Roofs& roofs) {
   for (const CaseResult& result : cases) require_consistent(result);
   const std::string part = path + ".part";
   try {
-    write_file(part, cases, meta, deck_text, find_states);
+    write_file(part, cases, meta, deck_text, find_states, roofs);
     std::filesystem::resize_file(part, std::filesystem::file_size(part));  // gives back what was reserved
     sync_file(part);
     std::filesystem::rename(part, path);
@@ -257,13 +262,21 @@ Results read_results(const std::string& path, const Origin& origin, bool with_st
     read_attribute(file.id(), "created", results.created);
     results.meta = read_meta(open_group(file.id(), "meta").id());
     results.deck_text = read_text(file.id(), "meta/deck");
+    if (link_exists(file.id(), "roofs")) {
+      const Group machine = open_group(file.id(), "roofs");
+      for (const std::string& name : attribute_names(machine.id()))
+        if (attribute_kind(machine.id(), name) == Kind::real)
+          read_attribute(machine.id(), name, results.roofs.attributes[name]);
+      for (const std::string& name : child_names(machine.id()))
+        read_dataset(machine.id(), name, results.roofs.arrays[name]);
+    }
     const Group all = open_group(file.id(), "cases");
     for (const std::string& name : child_names(all.id())) {
       const Group group = open_group(all.id(), name);
       CaseResult result;
       result.index = static_cast<long>(results.cases.size());
       try {
-        read_case_attributes(group.id(), result);
+        read_case_attributes(group.id(), result, results.version);
         read_case_arrays(group.id(), result);
         if (with_states && link_exists(group.id(), "states")) read_dataset(group.id(), "states", result.states);
         require_consistent(result);
@@ -297,8 +310,9 @@ void write_states(hid_t location, const std::string& path, const CaseResult& res
                 result.precision == "float32" ? H5T_IEEE_F32LE : H5T_IEEE_F64LE);
 }
 
-void read_case_attributes(hid_t group, CaseResult& result) {
+void read_case_attributes(hid_t group, CaseResult& result, const std::string& version) {
   visit_attributes(result, [&](const char* name, auto& value) {
+    if (!in_version(version, name)) return;
     if constexpr (std::is_same_v<std::decay_t<decltype(value)>, Status>) {
       std::string text;
       read_attribute(group, name, text);

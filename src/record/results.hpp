@@ -11,6 +11,7 @@
 #include "core/error.hpp"
 #include "record/hdf5.hpp"
 #include "record/result.hpp"
+#include "record/schema.hpp"
 
 namespace elkhorn::record {
 
@@ -21,6 +22,11 @@ using Meta = std::map<std::string, std::variant<std::string, long, double>>;
 struct StatesLocation {
   std::string file, dataset;
 };
+/// What the machine can do at most, measured in the same job: attributes and datasets of /roofs. Both empty: no such group.
+struct Roofs {
+  std::map<std::string, double> attributes;
+  std::map<std::string, std::vector<double>> arrays;
+};
 /// Tells where the states of a case lie; nullopt: in CaseResult::states, or there are none.
 using FindStates = std::function<std::optional<StatesLocation>(const CaseResult&)>;
 
@@ -28,13 +34,14 @@ using FindStates = std::function<std::optional<StatesLocation>(const CaseResult&
 /// the final name. Cases become /cases/000000, 000001, … in the order given. Throws Hdf5Error (disk full,
 /// …, the .part file removed) or std::logic_error (arrays that do not fit their attributes).
 void write_results(const std::string& path, const std::vector<CaseResult>& cases, const Meta& meta,
-                   const std::string& deck_text, const FindStates& find_states = {});
+                   const std::string& deck_text, const FindStates& find_states = {}, const Roofs& roofs = {});
 
 struct Results {
   std::string version;  ///< format_version
   std::string created;  ///< UTC, ISO 8601
   Meta meta;
   std::string deck_text;
+  Roofs roofs;
   std::vector<CaseResult> cases;  ///< index is the position in the file
 };
 
@@ -47,7 +54,8 @@ Results read_results(const std::string& path, const Origin& origin, bool with_st
 void require_consistent(const CaseResult& result);
 /// Writes the states of a case as dataset `path` of `location`; 32 bits where the precision is float32.
 void write_states(hid_t location, const std::string& path, const CaseResult& result);
-void read_case_attributes(hid_t group, CaseResult& result);
+/// Of a file of that format version: attributes that came later keep their defaults.
+void read_case_attributes(hid_t group, CaseResult& result, const std::string& version = format_version);
 /// Arrays but states; the attributes must have been read.
 void read_case_arrays(hid_t group, CaseResult& result);
 /// One column of /summary as text, numbers or flags, in row order; for comparing with the attributes.

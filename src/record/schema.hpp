@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -11,7 +12,7 @@
 namespace elkhorn::record {
 
 inline constexpr const char* format_name = "elkhorn";
-inline constexpr const char* format_version = "1.0";
+inline constexpr const char* format_version = "1.1";
 
 inline std::optional<Status> parse_status(const std::string& text) {
   for (const Status s :
@@ -61,6 +62,34 @@ void visit_attributes(Result& r, Visitor&& visit) {
   visit("bytes", r.bytes);
   visit("messages_per_iteration", r.messages_per_iteration);
   visit("bytes_per_iteration", r.bytes_per_iteration);
+  // since 1.1, see in_version
+  visit("time_first_s", r.time_first_s);
+  visit("time_min_s", r.time_min_s);
+  visit("time_q1_s", r.time_q1_s);
+  visit("time_q3_s", r.time_q3_s);
+  visit("time_max_s", r.time_max_s);
+  visit("time_mad_s", r.time_mad_s);
+  visit("outliers", r.outliers);
+  visit("drift", r.drift);
+  visit("drifting", r.drifting);
+  visit("dip", r.dip);
+  visit("bimodal", r.bimodal);
+  visit("interleaved", r.interleaved);
+  visit("energy_j", r.energy_j);
+  visit("roof_bound", r.roof_bound);
+  visit("roof_share", r.roof_share);
+  visit("other_cpu", r.other_cpu);
+  visit("official", r.official);
+  visit("unofficial_because", r.unofficial_because);
+}
+
+/// Whether files of that format version have this attribute. Where they have not, it keeps its default on reading.
+inline bool in_version(const std::string& version, const std::string& attribute) {
+  static const std::set<std::string> since_1_1 = {
+      "time_first_s", "time_min_s", "time_q1_s",  "time_q3_s", "time_max_s", "time_mad_s",
+      "outliers",     "drift",      "drifting",   "dip",       "bimodal",    "interleaved",
+      "energy_j",     "roof_bound", "roof_share", "other_cpu", "official",   "unofficial_because"};
+  return version != "1.0" || since_1_1.count(attribute) == 0;
 }
 
 /// Calls visit(path, vector, shape) for every array of a case but `states`, which may be too large to walk

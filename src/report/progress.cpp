@@ -13,6 +13,8 @@ namespace elkhorn::report {
 namespace {
 
 constexpr long bar_width = 20;
+/// Seconds between two words on a solve: on a terminal and elsewhere.
+constexpr double redraw_every_s = 0.2, tell_every_s = 60;
 
 double steady_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -22,6 +24,8 @@ std::string count_text(long done, long total) {
   const std::string all = std::to_string(total);
   return pad_left(std::to_string(done), all.size()) + "/" + all;
 }
+
+std::string settled_text(double share) { return share_text(std::min(share, 1.0)) + " settled"; }
 
 }  // namespace
 
@@ -33,13 +37,14 @@ std::string case_line(const record::CaseResult& result, long done, long total) {
          pad_left(time_text(result.time_median_s), 8) + "  " + pad_left(iterations, 15) + "  " + result.name;
 }
 
-std::string bar_line(long done, long total, double elapsed_s, double eta_s, const std::string& name,
-                     std::size_t columns) {
+std::string bar_line(long done, long total, double elapsed_s, double eta_s, const std::string& name, std::size_t columns,
+                     double share) {
   const long filled = total > 0 ? std::clamp(done * bar_width / total, 0L, bar_width) : bar_width;
   std::string bar = "[";
   for (long i = 0; i < bar_width; ++i) bar += i < filled ? "#" : "·";
   bar += "] " + count_text(done, total) + "  elapsed " + clock_text(elapsed_s);
   if (std::isfinite(eta_s)) bar += ", about " + clock_text(eta_s) + " left";
+  if (share >= 0) bar += "  " + settled_text(share);
   if (!name.empty()) bar += "  " + name;
   return shorten(bar, columns);
 }
@@ -55,7 +60,8 @@ Progress::Progress(std::ostream& out, bool terminal, long total, long resumed, s
       total_(total),
       resumed_(resumed),
       clock_(clock ? std::move(clock) : steady_seconds),
-      begin_(clock_()) {}
+      begin_(clock_()),
+      told_(begin_) {}
 
 Progress::~Progress() { clear(); }
 
@@ -70,14 +76,28 @@ void Progress::refresh() {
   const double elapsed = clock_() - begin_;
   const long done = resumed_ + finished_;
   // One column less than a narrow terminal has: a line that wraps cannot be redrawn in place.
-  out_ << "\r\033[K" << bar_line(done, total_, elapsed, eta(finished_, total_ - done, elapsed), name_, 79)
+  out_ << "\r\033[K" << bar_line(done, total_, elapsed, eta(finished_, total_ - done, elapsed), name_, 79, share_)
        << std::flush;
   drawn_ = true;
 }
 
 void Progress::start(const std::string& name) {
   name_ = name;
+  share_ = -1;
+  told_ = clock_();
   refresh();
+}
+
+void Progress::within(double share) {
+  const double now = clock_();
+  if (now - told_ < (terminal_ ? redraw_every_s : tell_every_s)) return;
+  told_ = now;
+  share_ = share;
+  if (terminal_)
+    refresh();
+  else
+    out_ << "[" << count_text(resumed_ + finished_, total_) << "] " << settled_text(share) << "  " << name_ << '\n'
+         << std::flush;
 }
 
 void Progress::done(const record::CaseResult& result) {
@@ -89,6 +109,7 @@ void Progress::done(const record::CaseResult& result) {
     out_ << "  (about " << clock_text(eta(finished_, total_ - done, clock_() - begin_)) << " left)";
   out_ << '\n' << std::flush;
   name_.clear();
+  share_ = -1;
 }
 
 bool stderr_is_terminal() {

@@ -19,11 +19,11 @@ namespace {
 using record::CaseResult;
 using record::Status;
 
-constexpr std::size_t n_columns = 10;
+constexpr std::size_t n_columns = 11;
 using Row = std::array<std::string, n_columns>;
 constexpr std::array<const char*, n_columns> titles = {
-    "solver", "T", "D", "B", "status", "iter.", "time [95 % interval]", "× seq.", "error", "memory"};
-constexpr std::array<bool, n_columns> align_left = {true, false, false, false, true, false, true, false, false, false};
+    "solver", "T", "D", "B", "status", "iter.", "time [95 % interval]", "× seq.", "of roof", "error", "memory"};
+constexpr std::array<bool, n_columns> align_left = {true, false, false, false, true, false, true, false, false, false, false};
 
 auto problem_of(const CaseResult& r) {
   return std::tie(r.system, r.length, r.state_dim, r.batch, r.seed, r.precision, r.batch_ranks, r.time_ranks,
@@ -66,6 +66,12 @@ std::vector<std::string> labels_of(const std::vector<const CaseResult*>& block) 
 
 std::string counted(long value) { return value < 0 ? none : std::to_string(value); }
 
+/// "37 % flop", "8.1 % bw" (bandwidth).
+std::string roof_text(const CaseResult& r) {
+  if (r.roof_bound.empty()) return none;
+  return share_text(r.roof_share) + (r.roof_bound == "bandwidth" ? " bw" : " flop");
+}
+
 Row row_of(const CaseResult& r, const std::string& label) {
   const bool sequential = r.solver == "sequential";
   return {label,
@@ -76,6 +82,7 @@ Row row_of(const CaseResult& r, const std::string& label) {
           sequential ? none : counted(r.iterations),
           time_interval_text(r.time_median_s, r.time_ci_low_s, r.time_ci_high_s),
           ratio_text(r.speedup_over_sequential),
+          roof_text(r),
           error_text(r.error_max),
           memory_text(r.peak_memory_bytes)};
 }
@@ -149,7 +156,37 @@ std::string table(const std::vector<CaseResult>& results, std::size_t columns) {
                   (r.message.empty() ? "no message" : one_line(r.message)) + "\n";
   }
   if (!messages.empty()) out += "\n" + messages;
-  return out + "\n" + totals(results) + "\n";
+  return out + "\n" + verdict(results) + "\n" + totals(results) + "\n";
+}
+
+std::string verdict(const std::vector<CaseResult>& results) {
+  const auto cases = [](long n) { return std::to_string(n) + (n == 1 ? " case" : " cases"); };
+  std::vector<std::pair<std::string, long>> reasons;  // in the order of their first mention
+  long official = 0;
+  for (const CaseResult& r : results) {
+    if (r.official) ++official;
+    std::string rest = r.unofficial_because;
+    while (!rest.empty()) {
+      const std::size_t end = rest.find("; ");
+      const std::string reason = one_line(rest.substr(0, end));
+      rest = end == std::string::npos ? "" : rest.substr(end + 2);
+      const auto known =
+          std::find_if(reasons.begin(), reasons.end(), [&](const auto& other) { return other.first == reason; });
+      if (known == reasons.end())
+        reasons.emplace_back(reason, 1);
+      else
+        ++known->second;
+    }
+  }
+  const long all = static_cast<long>(results.size());
+  if (all == 0) return "";
+  if (official == all) return "official: " + (all == 1 ? std::string("1 case") : "all " + cases(all)) + "\n";
+  std::string out = official > 0 ? "official: " + std::to_string(official) + " of " + cases(all) + "; " : "";
+  out += "unofficial: " + std::to_string(reasons.size()) + (reasons.size() == 1 ? " reason" : " reasons") + "\n";
+  std::size_t widest = 0;
+  for (const auto& reason : reasons) widest = std::max(widest, cases(reason.second).size());
+  for (const auto& [reason, n] : reasons) out += "  " + pad_left(cases(n), widest) + ": " + reason + "\n";
+  return out;
 }
 
 std::string totals(const std::vector<CaseResult>& results) {

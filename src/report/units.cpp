@@ -72,6 +72,13 @@ std::string ratio_text(double ratio) {
   return std::string(text) + "×";
 }
 
+std::string share_text(double share) {
+  if (!std::isfinite(share)) return none;
+  char text[48];
+  std::snprintf(text, sizeof text, share >= 0.0995 ? "%.0f %%" : "%.2g %%", 100 * share);
+  return text;
+}
+
 std::string error_text(double value) {
   if (std::isnan(value)) return none;
   if (std::isinf(value)) return value > 0 ? "inf" : "-inf";

@@ -17,6 +17,8 @@ std::string time_interval_text(double median_s, double low_s, double high_s);
 std::string memory_text(double bytes);
 /// "2.31×".
 std::string ratio_text(double ratio);
+/// "37 %", "8.1 %", "0.032 %".
+std::string share_text(double share);
 /// "3.1e-06"; "0" and "inf" as such.
 std::string error_text(double value);
 /// "0:42", "12:05", "1:02:03".

@@ -1,10 +1,12 @@
 """Runs the real program for the tests of this folder, which find it in the environment (tests/CMakeLists.txt)."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 
@@ -52,31 +54,114 @@ def write(path, text):
     return path
 
 
+def sweep(state_dim, problem, measure, more=""):
+    """A deck over five solvers of a small network, the damped ones and the sequential one among them."""
+    return f"""
+[system]
+kind = "gru"
+state_dim = {state_dim}
+[problem]
+{problem}
+[[solver]]
+kind = "sequential"
+[[solver]]
+kind = ["deer", "quasi_deer"]
+[[solver]]
+kind = ["elk", "quasi_elk"]
+sigma2 = 1e4
+[measure]
+{measure}
+{more}
+"""
+
+
 def attributes(group):
     """The attributes of a case as a dictionary of Python values."""
     return dict(group.attrs.items())
 
 
-def cases(path):
-    """name → attributes of every case of a results file."""
+def cases(path, *datasets):
+    """name → attributes, and the named datasets, of every case of a results file."""
     import h5py
 
     with h5py.File(path) as file:
-        return {group.attrs["name"]: attributes(group) for group in file["cases"].values()}
+        return {group.attrs["name"]: {**attributes(group), **{d: group[d][()] for d in datasets}}
+                for group in file["cases"].values()}
+
+
+def journal(file):
+    """name → result of the whole lines of a journal behind its header; empty where there is none."""
+    try:
+        with open(f"{file}.journal.jsonl", "rb") as stream:
+            *lines, _ = stream.read().split(b"\n")  # what follows the last newline was torn by a kill
+    except FileNotFoundError:
+        return {}
+    return {case["name"]: case for case in map(json.loads, lines[1:])}
+
+
+def finished_cases(file):
+    """How many cases a journal holds; -1 where there is none. For polling: it does not look into the lines."""
+    try:
+        with open(f"{file}.journal.jsonl", "rb") as stream:
+            return stream.read().count(b"\n") - 1
+    except FileNotFoundError:
+        return -1
+
+
+def is_sound(file):
+    check = run("check", file)
+    return (check.returncode, check.stdout) == (0, f"{file}: sound\n")
+
+
+def lost(kept, file):
+    """Names of `kept` (of journal) that a results file lacks or has measured anew."""
+    now = cases(file, "time_s")
+    return [name for name, case in kept.items() if name not in now or list(now[name]["time_s"]) != case["time_s"]]
+
+
+def difference(one, other):
+    """Where two results files of one deck differ in what does not depend on the machine; None where they do not."""
+    import h5py
+    import numpy as np
+
+    with h5py.File(one) as a, h5py.File(other) as b:
+        if list(a["cases"]) != list(b["cases"]):
+            return f"{len(a['cases'])} cases and {len(b['cases'])}"
+        for name, x in a["cases"].items():
+            y = b["cases"][name]
+            for attribute in ("name", "status", "iterations", "residual_max", "error_max"):
+                if x.attrs[attribute] != y.attrs[attribute]:
+                    return f"{name}: {attribute} is {x.attrs[attribute]} and {y.attrs[attribute]}"
+            if set(x) != set(y):
+                return f"{name}: holds {sorted(x)} and {sorted(y)}"
+            if "states" in x and not np.array_equal(x["states"][()], y["states"][()]):
+                return f"{name}: other states"
+            if not y.attrs["speedup_over_sequential"] > 0:
+                return f"{name}: no speed-up"  # the sequential case counts also where it ran before
+    return None
+
+
+def signal_to(pid, number):
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass  # it has ended
 
 
 class Job:
-    """A program that runs in the background and can be killed, whole or one rank of it; `with` leaves nothing behind."""
+    """A program that runs in the background and can be sent signals, all or one rank; `with` leaves nothing behind."""
 
-    def __init__(self, *arguments, ranks=None, cwd=None):
+    def __init__(self, *arguments, ranks=None, cwd=None, **environment):
+        self.alone = ranks is None
         self.mark = uuid.uuid4().hex
+        self.stderr = tempfile.TemporaryFile("w+", encoding="utf-8")
         self.process = subprocess.Popen(
             command(arguments, ranks),
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, MARK: self.mark},
+            stderr=self.stderr,
+            env={**os.environ, **environment, MARK: self.mark},
         )
 
     def __enter__(self):
@@ -84,9 +169,10 @@ class Job:
 
     def __exit__(self, *error):
         self.kill()
+        self.stderr.close()
 
     def processes(self):
-        """pid → MPI rank (None: mpiexec) of the processes of this job, told from others by a mark in their environment."""
+        """pid → MPI rank (None: mpiexec) of this job's processes, which a mark in their environment tells from others."""
         found = {}
         for entry in os.listdir("/proc"):
             if not entry.isdigit():
@@ -106,24 +192,31 @@ class Job:
             found[int(entry)] = rank
         return found
 
-    def kill(self, rank=None):
-        """kill -9 of the whole job, or of one rank: then returns how many processes that were."""
-        if rank is None:
-            self.process.kill()  # at once; looking for the others takes a while
+    def send(self, number, rank=None):
+        """Sends a signal to all ranks, or to one; returns how many processes that were."""
+        pids = [pid for pid, its_rank in self.processes().items() if its_rank is not None and rank in (None, its_rank)]
+        if self.alone:  # Open MPI gives it a helper of its own, which is none of our business
+            pids = [self.process.pid]
+        for pid in pids:
+            signal_to(pid, number)
+        return len(pids)
+
+    def kill(self):
+        """kill -9 of the whole job."""
+        self.process.kill()  # at once; looking for the others takes a while
         while True:
-            pids = [pid for pid, its_rank in self.processes().items() if rank is None or its_rank == rank]
+            pids = list(self.processes())
             for pid in pids:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-            if rank is not None:
-                return len(pids)
+                signal_to(pid, signal.SIGKILL)
             if not pids:
                 break
             time.sleep(0.02)
         self.process.wait()
-        return 0
+
+    def messages(self):
+        """What the program said on stderr so far."""
+        self.stderr.seek(0)
+        return messages(self.stderr.read())
 
     def wait_for(self, condition, what):
         end = time.monotonic() + TIMEOUT_S

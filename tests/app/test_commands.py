@@ -11,26 +11,8 @@ import program
 import h5py
 import numpy as np
 
-DECK = """
-title = "Commands"
-[system]
-kind = "gru"
-state_dim = [2, 3]
-[problem]
-length = 60
-[[solver]]
-kind = "sequential"
-[[solver]]
-kind = ["deer", "quasi_deer"]
-[[solver]]
-kind = ["elk", "quasi_elk"]
-sigma2 = 1e4
-[measure]
-warmup = 0
-repetitions = 6
-[quick.problem]
-length = 20
-"""
+MEASURE = "warmup = 0\nrepetitions = 6"
+MORE = "[quick.problem]\nlength = 20"
 
 
 def one_solver(text, length=50, system='kind = "gru"\nstate_dim = 2'):
@@ -40,7 +22,7 @@ def one_solver(text, length=50, system='kind = "gru"\nstate_dim = 2'):
 class Commands(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        program.write("deck.toml", DECK)
+        program.write("deck.toml", 'title = "Commands"' + program.sweep([2, 3], "length = 60", MEASURE, MORE))
         cls.whole = program.run("run", "deck.toml", "--out", "deck.h5")
 
     def succeed(self, *arguments, code=0, **options):
@@ -113,7 +95,7 @@ class Commands(unittest.TestCase):
     # --- every status
 
     def test_skipped(self):
-        program.write("huge.toml", DECK.replace("length = 60", "length = [60, 2_000_000_000]"))
+        program.write("huge.toml", program.sweep([2, 3], "length = [60, 2_000_000_000]", MEASURE, MORE))
         done = self.succeed("run", "huge.toml", "--filter", "D3.*deer")
         statuses = {}
         for c in program.cases("huge.h5").values():

@@ -6,31 +6,13 @@ import unittest
 
 import program
 
-DECK = """
-[system]
-kind = "gru"
-state_dim = 3
-[problem]
-length = 200
-batch = 4
-[[solver]]
-kind = "sequential"
-[[solver]]
-kind = ["deer", "quasi_deer"]
-[[solver]]
-kind = ["elk", "quasi_elk"]
-sigma2 = 1e4
-[measure]
-warmup = 1
-repetitions = 2
-"""
 CASES = 5
 
 
 class Faults(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        program.write("faults.toml", DECK)
+        program.write("faults.toml", program.sweep(3, "length = 200\nbatch = 4", "warmup = 1\nrepetitions = 2"))
 
     def expect_one_failed(self, file, done, index, message):
         self.assertEqual(done.returncode, 1, done.stderr)

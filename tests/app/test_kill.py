@@ -2,45 +2,15 @@
 disturbed, and a sound file. The same for a job of two ranks of which one, or all with mpiexec, is killed."""
 
 import os
+import signal
 import unittest
 
 import program
 
-import h5py
-import numpy as np
-
 # Cases long enough to be hit in the middle, at the scale of the polling below.
-DECK = """
-[system]
-kind = "gru"
-state_dim = 4
-[problem]
-length = 4000
-batch = 3
-seed = [1, 2, 3]
-[[solver]]
-kind = "sequential"
-[[solver]]
-kind = ["deer", "quasi_deer"]
-[[solver]]
-kind = ["elk", "quasi_elk"]
-sigma2 = 1e4
-[measure]
-warmup = 2
-repetitions = 12
-[output]
-states = true
-"""
+DECK = program.sweep(4, "length = 4000\nbatch = 3\nseed = [1, 2, 3]", "warmup = 2\nrepetitions = 12",
+                     "[output]\nstates = true")
 CASES = 15
-
-
-def finished_cases(file):
-    """Lines of the journal behind its header, whole ones only."""
-    try:
-        with open(f"{file}.journal.jsonl", "rb") as journal:
-            return journal.read().count(b"\n") - 1
-    except FileNotFoundError:
-        return -1
 
 
 class Kill(unittest.TestCase):
@@ -53,14 +23,14 @@ class Kill(unittest.TestCase):
     def kill_and_resume(self, after, ranks=None, rank=None):
         file = f"killed-{after}-{ranks}-{rank}.h5"
         with program.Job("run", "sweep.toml", "--out", file, ranks=ranks) as job:
-            job.wait_for(lambda: finished_cases(file) >= after, f"case {after}")
+            job.wait_for(lambda: program.finished_cases(file) >= after, f"case {after}")
             if rank is None:
                 job.kill()
             else:
-                self.assertEqual(job.kill(rank), 1, "the rank was not found")
+                self.assertEqual(job.send(signal.SIGKILL, rank), 1, "the rank was not found")
                 # mpiexec notices and ends the job: nothing hangs
                 self.assertNotEqual(job.process.wait(timeout=60), 0)
-        kept = finished_cases(file)
+        kept = program.finished_cases(file)
         self.assertGreaterEqual(kept, after)
         self.assertLess(kept, CASES, "the run was over before it was killed: nothing was tested")
         self.assertFalse(os.path.exists(file), "a results file although the run was killed")
@@ -76,17 +46,8 @@ class Kill(unittest.TestCase):
 
     def compare(self, file):
         self.assertEqual(sorted(f for f in os.listdir() if f.startswith(file)), [file])
-        check = program.run("check", file)
-        self.assertEqual((check.returncode, check.stdout), (0, f"{file}: sound\n"), check.stderr)
-        with h5py.File("whole.h5") as whole, h5py.File(file) as resumed:
-            self.assertEqual(list(whole["cases"]), list(resumed["cases"]))
-            for name, a in whole["cases"].items():
-                b = resumed["cases"][name]
-                for attribute in ("name", "status", "iterations", "residual_max", "error_max"):
-                    self.assertEqual(a.attrs[attribute], b.attrs[attribute])
-                self.assertEqual(set(a), set(b))
-                np.testing.assert_array_equal(a["states"][()], b["states"][()])
-                self.assertGreater(b.attrs["speedup_over_sequential"], 0)  # also where the sequential case ran before
+        self.assertTrue(program.is_sound(file))
+        self.assertIsNone(program.difference("whole.h5", file))
 
     def test_before_the_first_case(self):
         self.kill_and_resume(after=0)
@@ -109,7 +70,7 @@ class Kill(unittest.TestCase):
     def test_killed_again_while_it_resumes(self):
         for after in (3, 8):
             with program.Job("run", "sweep.toml", "--out", "twice.h5", "--resume") as job:
-                job.wait_for(lambda: finished_cases("twice.h5") >= after, f"case {after}")
+                job.wait_for(lambda: program.finished_cases("twice.h5") >= after, f"case {after}")
                 job.kill()
         done = program.run("run", "sweep.toml", "--out", "twice.h5", "--resume")
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -117,7 +78,7 @@ class Kill(unittest.TestCase):
 
     def test_without_resume_it_starts_over_and_says_so(self):
         with program.Job("run", "sweep.toml", "--out", "over.h5") as job:
-            job.wait_for(lambda: finished_cases("over.h5") >= 2, "case 2")
+            job.wait_for(lambda: program.finished_cases("over.h5") >= 2, "case 2")
             job.kill()
         done = program.run("run", "sweep.toml", "--out", "over.h5", "--filter", "seed=2|sequential")
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -77,7 +77,7 @@ TEST(Environment, TimestampsAreUtc) {
 }
 
 Placement rank_on(const std::string& host, long threads, const std::string& allowed) {
-  return {host, threads, allowed, "", 1};
+  return {host, threads, allowed, "", 1, 0, ""};
 }
 
 TEST(Placement, SaysWhatSpoilsTimings) {
@@ -96,6 +96,27 @@ TEST(Placement, SaysWhatSpoilsTimings) {
   const auto shared = placement_warnings({rank_on("a", 1, "0-3"), rank_on("a", 1, "0-3"), rank_on("b", 1, "0")});
   ASSERT_EQ(shared.size(), 1u);
   EXPECT_NE(shared[0].find("host a: ranks overlap"), std::string::npos) << shared[0];
+}
+
+TEST(Placement, KnowsLimitsOfContainersAndSharedDevices) {
+  // Eight threads on eight processors, but the container may use the time of four.
+  std::vector<Placement> limited{rank_on("a", 4, "0-3"), rank_on("a", 4, "4-7")};
+  for (Placement& rank : limited) rank.quota = 8;
+  EXPECT_TRUE(placement_warnings(limited).empty());
+  for (Placement& rank : limited) rank.quota = 4;
+  const auto warnings = placement_warnings(limited);
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_NE(warnings[0].find("oversubscribed: 2 rank(s) have 8 threads"), std::string::npos) << warnings[0];
+  EXPECT_NE(placement_table(limited).find("quota"), std::string::npos);
+
+  std::vector<Placement> devices{rank_on("a", 1, "0"), rank_on("a", 1, "1"), rank_on("b", 1, "0")};
+  devices[0].device = devices[2].device = "0000:01:00.0";
+  devices[1].device = "0000:02:00.0";
+  EXPECT_TRUE(placement_warnings(devices).empty()) << "the same address on another host is another device";
+  devices[1].device = devices[0].device;
+  const auto shared = placement_warnings(devices);
+  ASSERT_EQ(shared.size(), 1u);
+  EXPECT_NE(shared[0].find("2 ranks share the device 0000:01:00.0"), std::string::npos) << shared[0];
 }
 
 TEST(Placement, TableHasALineARankUpToALimit) {

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <string>
 
+#include "measure/cgroup.hpp"
 #include "measure/memory.hpp"
 
 namespace elkhorn::measure {
@@ -105,6 +106,22 @@ TEST_F(FakeRoot, AContainersOwnGroupIsTheRootOfTheMount) {
   write("cg/memory/memory.limit_in_bytes", "50000\n");
   write("cg/memory/memory.usage_in_bytes", "10000\n");
   EXPECT_EQ(cgroup_free_bytes(root_), 40000.0);
+}
+
+TEST_F(FakeRoot, ProcessorTimeHasTheTightestLimitToo) {
+  EXPECT_FALSE(cpu_quota(root_));
+  write("proc/self/mounts", "cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\ncgroup /cg/cpu cgroup rw,cpu,cpuacct 0 0\n");
+  write("proc/self/cgroup", "0::/pod/box\n5:cpu,cpuacct:/a\n");
+  write("sys/fs/cgroup/pod/box/cpu.max", "max 100000\n");
+  write("cg/cpu/a/cpu.cfs_quota_us", "-1\n");
+  write("cg/cpu/a/cpu.cfs_period_us", "100000\n");
+  EXPECT_FALSE(cpu_quota(root_)) << "max and -1 are no limit";
+  write("sys/fs/cgroup/pod/cpu.max", "350000 100000\n");
+  EXPECT_EQ(cpu_quota(root_), 3.5);
+  write("sys/fs/cgroup/pod/box/cpu.max", "400000 100000\n");
+  EXPECT_EQ(cpu_quota(root_), 3.5);
+  write("cg/cpu/a/cpu.cfs_quota_us", "150000\n");
+  EXPECT_EQ(cpu_quota(root_), 1.5);
 }
 
 TEST(FreeMemory, ARanksShareIsTheSameEverywhereAndFitsTheNode) {

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <random>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "measure/sampling.hpp"
@@ -29,25 +32,72 @@ constexpr double never = -1;    // no relative width is below it
 constexpr double always = 1e9;  // every width is, once there is an interval
 constexpr double long_time = 1e6;
 
-TEST(StopReason, FollowsTheRulesInOrder) {
-  const std::vector<double> steady(10, 1.0);
-  const std::vector<double> wild = {1, 9, 2, 8, 3, 7, 4, 6, 5, 10};
-  EXPECT_EQ(stop_reason({}, 0, config(0, 1, 10, always, long_time)), "");
-  EXPECT_EQ(stop_reason(steady, 10, config(0, 5, 100, 0.05, long_time)), "ci_width");
-  EXPECT_EQ(stop_reason(steady, 10, config(0, 11, 100, 0.05, long_time)), "") << "fewer than min_repetitions";
-  EXPECT_EQ(stop_reason(wild, 55, config(0, 5, 100, 0.05, long_time)), "");
-  EXPECT_EQ(stop_reason(wild, 55, config(0, 5, 10, 0.05, long_time)), "max_repetitions");
-  EXPECT_EQ(stop_reason(wild, 55, config(0, 5, 100, 0.05, 50)), "time_limit");
-  EXPECT_EQ(stop_reason(wild, 55, config(0, 20, 100, 0.05, 50)), "") << "min_repetitions come before the limit";
-  EXPECT_EQ(stop_reason({60}, 60, config(0, 20, 100, 0.05, 50)), "time_limit") << "one sample exceeds the limit";
-  EXPECT_EQ(stop_reason({1, 1, 1, 1, 1}, 5, config(0, 1, 100, 0.05, long_time)), "") << "no interval below six";
+/// How many of these samples are taken, and why no more.
+std::pair<std::size_t, std::string> stops(const std::vector<double>& times, const deck::MeasureConfig& c) {
+  StopRule rule(c);
+  std::vector<double> taken;
+  double elapsed = 0;
+  for (const double t : times) {
+    taken.push_back(t);
+    elapsed += t;
+    const std::string reason = rule.reason(taken, elapsed);
+    if (!reason.empty()) return {taken.size(), reason};
+  }
+  return {taken.size(), ""};
+}
+
+TEST(StopRule, FollowsItsRulesInOrder) {
+  using Stop = std::pair<std::size_t, std::string>;
+  const std::vector<double> steady(30, 1.0);
+  std::vector<double> wild;
+  for (int i = 0; i < 30; ++i) wild.push_back(i % 2 ? 10.0 - 0.1 * i : 1.0 + 0.1 * i);
+  EXPECT_EQ(StopRule(config(0, 1, 10, always, long_time)).reason({}, 0), "");
+  EXPECT_EQ(stops(steady, config(0, 5, 100, 0.05, long_time)), Stop(9, "ci_width")) << "six, and half as many again";
+  EXPECT_EQ(stops(steady, config(0, 1, 100, 0.05, long_time)), Stop(9, "ci_width")) << "no interval below six";
+  EXPECT_EQ(stops(steady, config(0, 20, 100, 0.05, long_time)), Stop(20, "ci_width")) << "at least min_repetitions";
+  EXPECT_EQ(stops(steady, config(0, 5, 8, 0.05, long_time)), Stop(8, "max_repetitions"));
+  EXPECT_EQ(stops(wild, config(0, 5, 100, 0.05, long_time)), Stop(30, ""));
+  EXPECT_EQ(stops(wild, config(0, 5, 10, 0.05, long_time)), Stop(10, "max_repetitions"));
+  EXPECT_EQ(stops(wild, config(0, 5, 100, 0.05, 50)), Stop(10, "time_limit"));
+  EXPECT_EQ(stops(wild, config(0, 20, 100, 0.05, 50)), Stop(20, "time_limit")) << "min_repetitions come first";
+  EXPECT_EQ(stops({60, 1}, config(0, 20, 100, 0.05, 50)), Stop(1, "time_limit")) << "one sample exceeds the limit";
+  // Narrow once is enough: what comes after decides nothing.
+  std::vector<double> calm_then_wild(6, 5.0);
+  calm_then_wild.insert(calm_then_wild.end(), wild.begin(), wild.end());
+  EXPECT_EQ(stops(calm_then_wild, config(0, 5, 100, 0.05, long_time)), Stop(9, "ci_width"));
+}
+
+// Intervals at the end of a run hold the true median as often as this, though the samples themselves say when it ends.
+TEST(StopRule, IntervalsCoverAllTheSame) {
+  if (parallel::Comm().size() > 1) GTEST_SKIP() << "needs no second rank";
+  constexpr int trials = 4000;
+  for (const bool tail : {false, true})
+    for (const double noise : {0.01, 0.03, 0.05, 0.1, 0.2}) {
+      std::mt19937_64 generator(31);
+      std::lognormal_distribution<> lognormal(0, noise);
+      std::exponential_distribution<> delay(1 / noise);
+      const double truth = tail ? 1 + noise * std::log(2.0) : 1;
+      int held = 0;
+      for (int trial = 0; trial < trials; ++trial) {
+        StopRule rule(config(0, 5, 100, 0.05, long_time));
+        std::vector<double> times;
+        do {
+          times.push_back(tail ? 1 + delay(generator) : lognormal(generator));
+        } while (rule.reason(times, 0).empty());
+        const MedianInterval interval = median_interval(times);
+        held += interval.low <= truth && truth <= interval.high ? 1 : 0;
+      }
+      const double coverage = 1.0 * held / trials;
+      EXPECT_GE(coverage, 0.915) << (tail ? "1 + exponential, " : "lognormal, ") << noise;
+      EXPECT_LE(coverage, 0.97) << (tail ? "1 + exponential, " : "lognormal, ") << noise;
+    }
 }
 
 TEST(Sampling, StopsByIntervalWidth) {
   const parallel::Comm comm;
   const Samples samples = sample(comm, config(0, 2, 100, always, long_time), [] { nap(1e-4); });
   EXPECT_EQ(samples.stopped_because, "ci_width");
-  EXPECT_EQ(samples.time_s.size(), 6u);  // the fewest that have an interval
+  EXPECT_EQ(samples.time_s.size(), 9u);  // the fewest that have an interval, and half as many
   EXPECT_TRUE(samples.median.has_interval());
 }
 
@@ -73,6 +123,53 @@ TEST(Sampling, StopsByRepetitionsAndKeepsRawTimes) {
   EXPECT_EQ(samples.median.median, median_interval(samples.time_s).median);
   // The same on every rank.
   EXPECT_EQ(comm.max(samples.median.median), comm.min(samples.median.median));
+}
+
+TEST(Sampling, TheFirstSolveIsToldApart) {
+  const parallel::Comm comm;
+  for (const long warmup : {0L, 2L}) {
+    long calls = 0;
+    const Samples samples = sample(comm, config(warmup, 7, 7, never, long_time), [&] {
+      if (calls++ == 0 && comm.rank() == comm.size() - 1) nap(0.02);
+    });
+    EXPECT_GE(samples.first_s, 0.02) << "the largest over ranks";
+    EXPECT_EQ(comm.max(samples.first_s), comm.min(samples.first_s));
+    EXPECT_EQ(samples.first_s == samples.time_s[0], warmup == 0) << "a warm-up is no sample";
+    EXPECT_LT(samples.median.median, 0.02);
+  }
+}
+
+TEST(Sampler, LetsTwoCasesTakeTurns) {
+  const parallel::Comm comm;
+  std::string order;
+  Sampler a(comm, config(1, 3, 3, never, long_time), [&] { order += "a"; });
+  Sampler b(comm, config(1, 5, 5, never, long_time), [&] { order += "b"; });
+  a.warm_up();
+  b.warm_up();
+  while (!a.finished() || !b.finished()) {
+    if (!a.finished()) a.take();
+    if (!b.finished()) b.take();
+  }
+  EXPECT_EQ(order,
+            "ab"
+            "ab"
+            "ab"
+            "ab"
+            "bb");
+  EXPECT_EQ(a.samples().time_s.size(), 3u);
+  EXPECT_EQ(b.samples().stopped_because, "max_repetitions");
+}
+
+TEST(Sampler, OtherTurnsDoNotCountAgainstItsTime) {
+  const parallel::Comm comm;
+  Sampler sampler(comm, config(0, 1, 1000, never, 0.4), [] { nap(5e-3); });
+  for (int i = 0; i < 4; ++i) {  // far from the limit without the naps, on busy machines too
+    sampler.take();
+    nap(0.15);
+  }
+  EXPECT_FALSE(sampler.finished());
+  while (!sampler.finished()) sampler.take();
+  EXPECT_EQ(sampler.samples().stopped_because, "time_limit");
 }
 
 TEST(Sampling, StopsByTime) {

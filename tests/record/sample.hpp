@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "measure/statistics.hpp"
 #include "record/results.hpp"
 #include "record/schema.hpp"
 
@@ -45,6 +46,28 @@ inline void add_times(CaseResult& r, double seconds, std::mt19937& random, long 
     r.time_ci_high_s = sorted[n - 1 - n / 4];
   }
   r.stopped_because = "ci_width";
+  const measure::Spread spread = measure::spread(r.time_s);
+  r.time_first_s = 1.7 * r.time_median_s;
+  r.time_min_s = sorted.front();
+  r.time_q1_s = spread.q1;
+  r.time_q3_s = spread.q3;
+  r.time_max_s = sorted.back();
+  r.time_mad_s = spread.mad;
+  r.outliers = spread.outliers;
+  r.drift = measure::drift(r.time_s).relative;
+  r.dip = measure::dip(r.time_s).dip;
+  r.roof_bound = "flops";
+  r.roof_share = 0.3;
+  r.other_cpu = 0.01;
+}
+
+/// The verdict on the measurement, once the one on the answer is there.
+inline void judge(CaseResult& r) {
+  r.official = r.status == Status::ok && r.samples >= 10;
+  r.unofficial_because = r.status != Status::ok
+                             ? std::string("no validated answer: the status is ") + to_string(r.status)
+                         : r.official ? ""
+                                      : "fewer than 10 samples; sampled for less than 0.1 s in all";
 }
 
 /// A history in which sequence b stops after iterations[b] steps; log10 of the residual goes from `start`
@@ -113,6 +136,7 @@ inline std::vector<CaseResult> results(const Options& options = {}) {
       for (long i = 0; i < r.length * r.batch * r.state_dim; ++i)
         r.states.push_back(static_cast<float>(std::sin(0.01 * static_cast<double>(i))));
     }
+    judge(r);
     all.push_back(r);
   };
   struct Solver {

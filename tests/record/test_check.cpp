@@ -87,7 +87,9 @@ TEST_F(Check, EachInconsistencyIsFoundAndNamed) {
       {"status is ok but converged is false", [](auto& c) { c[1].converged = false; }},
       {"status is wrong but converged is false",
        [](auto& c) {
-         c[1].status = Status::wrong, c[1].converged = false, c[1].speedup_over_sequential = not_a_number;
+         c[1].status = Status::wrong;
+         sample::judge(c[1]);
+         c[1].converged = false, c[1].speedup_over_sequential = not_a_number;
        }},
       {"status is not_converged but converged is true", [](auto& c) { c[7].converged = true; }},
       {"status is failed without a message", [](auto& c) { c[9].message.clear(); }},
@@ -100,9 +102,29 @@ TEST_F(Check, EachInconsistencyIsFoundAndNamed) {
       {"error_max is -1", [](auto& c) { c[7].error_max = -1; }},
       {"status is ok but states holds", [](auto& c) { c[1].states[77] = not_a_number; }},
       {"there are no samples, but a median", [](auto& c) { c[9].time_median_s = 1; }},
+      {"official is true, but unofficial_because is", [](auto& c) { c[1].unofficial_because = "no reason"; }},
+      {"official is false without a reason", [](auto& c) { c[1].official = false; }},
+      {"official is true for status not_converged",
+       [](auto& c) {
+         c[7].official = true;
+         c[7].unofficial_because.clear();
+       }},
+      {"roof_bound is \"luck\"", [](auto& c) { c[1].roof_bound = "luck"; }},
+      {"roof_share is nan", [](auto& c) { c[1].roof_share = not_a_number; }},
+      {"roof_share is -1", [](auto& c) { c[1].roof_share = -1; }},
+      {"other_cpu is -1", [](auto& c) { c[1].other_cpu = -1; }},
+      {"energy_j is -1", [](auto& c) { c[1].energy_j = -1; }},
+      {"drifting is true without", [](auto& c) { c[1].drifting = true, c[1].drift = not_a_number; }},
+      {"bimodal is true without", [](auto& c) { c[1].bimodal = true, c[1].dip = not_a_number; }},
+      {"outliers is 16 of 15 samples", [](auto& c) { c[1].outliers = 16; }},
+      {"time_first_s is 0", [](auto& c) { c[1].time_first_s = 0; }},
+      {"quartiles and median are not in order", [](auto& c) { std::swap(c[1].time_q1_s, c[1].time_q3_s); }},
+      {"time_min_s and time_max_s are not those", [](auto& c) { c[1].time_max_s *= 1.01; }},
+      {"time_mad_s is -1", [](auto& c) { c[1].time_mad_s = -1; }},
       {"without a timing sample",
        [](auto& c) {
-         c[0].samples = 0, c[0].time_s.clear(), c[0].rank_time_s.clear();
+         c[0].samples = 0, c[0].outliers = -1, c[0].official = false, c[0].unofficial_because = "no sample",
+         c[0].time_s.clear(), c[0].rank_time_s.clear();
          c[0].time_median_s = c[0].time_ci_low_s = c[0].time_ci_high_s = not_a_number;
        }},
   };
@@ -170,6 +192,44 @@ TEST_F(Check, MissingAndMistypedPartsAreFoundAndNamed) {
        }},
   };
   for (const Damage& damage : damages) EXPECT_THAT(after(damage.make), testing::Contains(HasSubstr(damage.expected)));
+}
+
+TEST_F(Check, FilesOfVersion1_0LackWhatCameLater) {
+  const auto strip = [](hid_t f, const char* version) {
+    replace_attribute(f, "/", "format_version", std::string(version));
+    for (const char* group : {"/cases/000001", "/cases/000007"})
+      for (const char* name : {"time_first_s", "outliers", "bimodal", "official", "unofficial_because", "roof_bound"})
+        remove_attribute(f, group, name);
+  };
+  EXPECT_THAT(after([&](hid_t f) { strip(f, "1.0"); }), testing::IsEmpty());
+  EXPECT_THAT(after([&](hid_t f) { strip(f, "1.1"); }),
+              testing::Contains(HasSubstr("/cases/000001: attribute official is missing")));
+  const auto read = [&](const char* version) {
+    after([&](hid_t f) { strip(f, version); });
+    return read_results(path_, {});
+  };
+  EXPECT_FALSE(read("1.0").cases[1].official);
+  EXPECT_EQ(read("1.0").cases[1].unofficial_because, "not judged");
+  EXPECT_EQ(read("1.0").cases[1].outliers, -1);
+  EXPECT_THROW(read("1.1"), InputError);
+}
+
+TEST_F(Check, RoofsAreCheckedWhereTheyAre) {
+  const auto with = [&](const std::function<void(Roofs&)>& change) {
+    Roofs roofs;
+    roofs.attributes = {{"triad_float32", 1.9e10}};
+    roofs.arrays = {{"latency_ranks", {1, 2}}, {"allreduce_s", {1e-7, 5e-6}}, {"exscan_s", {1e-7, 4e-6}}};
+    change(roofs);
+    write_results(path_, cases_, sample::meta(), sample::deck_text(), {}, roofs);
+    return check_results(path_);
+  };
+  EXPECT_THAT(with([](Roofs&) {}), testing::IsEmpty());
+  EXPECT_THAT(with([](Roofs& r) { r.attributes["triad_float32"] = 0; }),
+              ElementsAre(HasSubstr("/roofs: attribute triad_float32 is 0")));
+  EXPECT_THAT(with([](Roofs& r) { r.arrays.erase("latency_ranks"); }),
+              ElementsAre(HasSubstr("/roofs: latency_ranks is missing")));
+  EXPECT_THAT(with([](Roofs& r) { r.arrays["exscan_s"].pop_back(); }),
+              ElementsAre(HasSubstr("exscan_s has shape [1]")));
 }
 
 TEST_F(Check, ReportsEveryProblemNotOnlyTheFirst) {

@@ -76,6 +76,7 @@ class RecorderTest : public testing::Test {
     EXPECT_FALSE(fs::exists(journal_));
     EXPECT_FALSE(fs::exists(path_ + ".part"));
     EXPECT_FALSE(fs::exists(path_ + ".states"));
+    EXPECT_FALSE(fs::exists(path_ + ".incomplete"));
   }
 
   sample::Folder folder_;
@@ -83,6 +84,38 @@ class RecorderTest : public testing::Test {
   std::vector<CaseResult> cases_;
   Plan plan_;
 };
+
+TEST_F(RecorderTest, AJournalOfVersion1_0IsResumed) {
+  auto json = to_json(cases_[1]);
+  for (const char* name : {"time_first_s", "official", "unofficial_because", "outliers", "roof_bound"}) json.erase(name);
+  const CaseResult back = from_json(json);
+  EXPECT_EQ(back.time_median_s, cases_[1].time_median_s);
+  EXPECT_FALSE(back.official);
+  EXPECT_EQ(back.unofficial_because, "not judged");
+  json.erase("time_median_s");  // that was always there
+  EXPECT_THROW(from_json(json), std::runtime_error);
+}
+
+TEST_F(RecorderTest, RatiosAreAmendedAndRoofsKeptInTheFile) {
+  Roofs roofs;
+  roofs.attributes = {{"triad_float64", 1.8e10}};
+  roofs.arrays = {{"latency_ranks", {1}}, {"allreduce_s", {1e-7}}, {"exscan_s", {1e-7}}};
+  Recorder recorder(path_, plan_, false);
+  for (const CaseResult& r : cases_) recorder.add(r);
+  const std::string journal = content(journal_);
+  recorder.amend([](CaseResult& r) {
+    if (r.status == Status::ok) r.speedup_over_sequential = 4.5;
+  });
+  EXPECT_EQ(content(journal_), journal);
+  EXPECT_EQ(recorder.finished()[1].speedup_over_sequential, 4.5);
+  recorder.suspend(sample::meta(), roofs);
+  recorder.finish(sample::meta(), roofs);
+  const Results results = read_results(path_, {});
+  EXPECT_EQ(results.cases[1].speedup_over_sequential, 4.5);
+  EXPECT_EQ(results.roofs.attributes, roofs.attributes);
+  EXPECT_EQ(results.roofs.arrays, roofs.arrays);
+  EXPECT_THAT(check_results(path_), IsEmpty());
+}
 
 TEST_F(RecorderTest, JsonKeepsEveryBit) {
   const double values[] = {0.1,
@@ -307,6 +340,40 @@ TEST_F(RecorderTest, NoRoomForStatesIsOneErrorToo) {
   } catch (const std::runtime_error& error) {
     EXPECT_THAT(error.what(), HasSubstr("cannot keep the states of case"));
   }
+}
+
+TEST_F(RecorderTest, ASuspendedRunCanBeReadAndResumed) {
+  sample::Options options;
+  options.states = true;
+  cases_ = sample::results(options);
+  plan_.case_names = sample::names(cases_);
+  {
+    Recorder recorder(path_, plan_, false);
+    recorder.suspend(sample::meta());
+    EXPECT_FALSE(fs::exists(path_ + ".incomplete")) << "a results file of no case";
+    for (const std::size_t i : {5, 1, 3}) recorder.add(cases_[i]);
+    recorder.suspend(sample::meta());
+  }
+  EXPECT_FALSE(fs::exists(path_));
+  EXPECT_THAT(check_results(path_ + ".incomplete"), IsEmpty());
+  const Results so_far = read_results(path_ + ".incomplete", {}, true);
+  ASSERT_EQ(so_far.cases.size(), 3u);
+  EXPECT_EQ(sample::difference(so_far.cases[2], cases_[5]), "");
+  EXPECT_TRUE(so_far.cases[2].states.empty());
+  EXPECT_EQ(resumed_run(), static_cast<long>(cases_.size()) - 3);
+  expect_complete(true);
+}
+
+TEST_F(RecorderTest, WhatAKillLeftBesideACompleteFileIsRemoved) {
+  cases_[14].status = Status::skipped;
+  interrupted_run(cases_.size());
+  resumed_run();
+  // finish() removes the journal first, so these may be left.
+  fs::create_directories(path_ + ".states");
+  std::ofstream(path_ + ".states/000001.h5") << "states";
+  std::ofstream(path_ + ".incomplete") << "finished cases";
+  EXPECT_EQ(resumed_run(), 0);
+  expect_complete();
 }
 
 TEST_F(RecorderTest, ALinkIsFollowed) {

@@ -23,9 +23,15 @@ TEST(Results, EveryAttributeAndArrayComesBackBitForBit) {
   auto written = sample::results(options);
   written[0].residual_max = -0.0;
   written[1].flops = 4.9406564584124654e-324;  // the smallest denormal
-  write_results(path, written, sample::meta(), sample::deck_text());
+  Roofs roofs;
+  roofs.attributes = {{"triad_float32", 1.9e10}, {"launch_s", 6e-7}};
+  roofs.arrays = {{"latency_ranks", {1, 2}}, {"allreduce_s", {1e-7, 5e-6}}, {"exscan_s", {1e-7, 4e-6}}};
+  write_results(path, written, sample::meta(), sample::deck_text(), {}, roofs);
   const Results read = read_results(path, {}, true);
-  EXPECT_EQ(read.version, "1.0");
+  EXPECT_EQ(read.version, "1.1");
+  EXPECT_EQ(read.roofs.attributes, roofs.attributes);
+  EXPECT_EQ(read.roofs.arrays, roofs.arrays);
+  EXPECT_THAT(check_results(path), testing::IsEmpty());
   EXPECT_EQ(read.meta, sample::meta());
   EXPECT_EQ(read.deck_text, sample::deck_text());
   ASSERT_EQ(read.cases.size(), written.size());

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 
@@ -53,6 +54,19 @@ TEST(Progress, OnATerminalTheBarIsRedrawnAndCleared) {
     EXPECT_THAT(out.str(), HasSubstr("[#####···············] 1/4  elapsed 0:30, about 1:30 left  second"));
   }
   EXPECT_THAT(out.str(), testing::EndsWith("\r\033[K"));
+}
+
+TEST(Progress, ALongSolveSaysHowFarItIs) {
+  double now = 0;
+  std::ostringstream bar, lines;
+  Progress on_terminal(bar, true, 4, 0, [&] { return now; }), elsewhere(lines, false, 4, 0, [&] { return now; });
+  for (Progress* progress : {&on_terminal, &elsewhere}) progress->start("long");
+  for (; now < 130; now += 0.01)
+    for (Progress* progress : {&on_terminal, &elsewhere}) progress->within(now / 200);
+  EXPECT_EQ(lines.str(), "[0/4] 30 % settled  long\n[0/4] 60 % settled  long\n");
+  EXPECT_THAT(bar.str(), HasSubstr("0/4  elapsed 1:00  30 % settled  long"));
+  const std::string drawn = bar.str();
+  EXPECT_LE(std::count(drawn.begin(), drawn.end(), '\r'), 130 * 5 + 1);  // what a terminal is sent stays bounded
 }
 
 TEST(Progress, LinesNeverShowNaNAndBarsNeverWrap) {

@@ -56,7 +56,8 @@ TEST(Table, RowsShowWhatWasMeasured) {
   elk.error_max = 2.5e-5;
   elk.peak_memory_bytes = 3.0 * 1024 * 1024;
   const std::string row = line_with(table(results), {"elk σ²=1e4", "12.3 ms"});
-  for (const char* part : {"1000", "8", "4", "ok", "6", "12.3 ms [12.1, 12.7]", "0.34×", "2.5e-05", "3.00 MiB"})
+  for (const char* part :
+       {"1000", "8", "4", "ok", "6", "12.3 ms [12.1, 12.7]", "0.34×", "30 % flop", "2.5e-05", "3.00 MiB"})
     EXPECT_THAT(row, HasSubstr(part));
 }
 
@@ -107,6 +108,28 @@ TEST(Table, LongNamesAreCutNumbersAreNot) {
   EXPECT_LE(width(row), 110U);
   EXPECT_THAT(row, HasSubstr("…"));
   EXPECT_THAT(row, HasSubstr("MiB"));
+}
+
+TEST(Verdict, NamesEachReasonOnceWithItsCases) {
+  auto results = sample::results();
+  const std::string text = table(results);
+  EXPECT_THAT(text, HasSubstr("\nofficial: 11 of 16 cases; unofficial: 6 reasons\n"));
+  EXPECT_THAT(text, HasSubstr("  1 case: fewer than 10 samples\n"));
+  EXPECT_THAT(text, HasSubstr("  1 case: no validated answer: the status is diverged\n"));
+  for (auto& r : results) {
+    r.official = false;
+    r.unofficial_because = "built on a Monday";
+  }
+  results[3].unofficial_because += "; and\nlate";
+  EXPECT_EQ(verdict(results), "unofficial: 2 reasons\n  16 cases: built on a Monday\n    1 case: and late\n");
+  for (auto& r : results) {
+    r.official = true;
+    r.unofficial_because.clear();
+  }
+  EXPECT_EQ(verdict(results), "official: all 16 cases\n");
+  results.resize(1);
+  EXPECT_EQ(verdict(results), "official: 1 case\n");
+  EXPECT_EQ(verdict({}), "");
 }
 
 TEST(Table, NoCases) { EXPECT_EQ(table({}), "no cases\n"); }

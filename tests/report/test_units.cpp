@@ -39,6 +39,12 @@ TEST(Units, RatiosErrorsParametersAndClocks) {
   EXPECT_EQ(ratio_text(2.314), "2.31×");
   EXPECT_EQ(ratio_text(0.00734), "0.0073×");
   EXPECT_EQ(ratio_text(NAN), "–");
+  EXPECT_EQ(share_text(0.3749), "37 %");
+  EXPECT_EQ(share_text(1.5), "150 %");
+  EXPECT_EQ(share_text(0.0996), "10 %");
+  EXPECT_EQ(share_text(0.0814), "8.1 %");
+  EXPECT_EQ(share_text(0.000321), "0.032 %");
+  EXPECT_EQ(share_text(NAN), "–");
   EXPECT_EQ(error_text(3.14e-6), "3.1e-06");
   EXPECT_EQ(error_text(0), "0");
   EXPECT_EQ(error_text(INFINITY), "inf");
