@@ -3,6 +3,8 @@
 import os
 import sys
 
+# Exit code of usage errors; a script whose own results need the 2 sets BAD_INPUT before it imports this module.
+BAD_INPUT = getattr(sys.modules["__main__"], "BAD_INPUT", 2)
 DEBIAN_PYTHON = "/usr/bin/python3"  # Debian's packages live there, whatever `python3` comes first in PATH
 
 try:
@@ -21,15 +23,47 @@ except ImportError as error:
         "h5py numpy pandas matplotlib rich (pip)",
         file=sys.stderr,
     )
-    sys.exit(2)
+    sys.exit(BAD_INPUT)
 
 matplotlib.use("Agg")  # pictures go to files; no display is needed
 
 
 def die(sentence):
-    """Ends the script as a usage error: one line on stderr, exit code 2."""
+    """Ends the script as a usage error: one line on stderr, exit code BAD_INPUT."""
     print(f"{os.path.basename(sys.argv[0])}: {sentence}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(BAD_INPUT)
+
+
+def three_digits(value):
+    """4.66, 49.0, 348, 12345: three significant digits, and no exponent."""
+    return f"{value:.0f}" if value >= 999.5 else f"{value:#.3g}".rstrip(".")
+
+
+def seconds_text(seconds):
+    """4.66 ms; "–" where there is no such time."""
+    if not np.isfinite(seconds):
+        return "–"
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{three_digits(seconds / size)} {unit}"
+    return f"{three_digits(seconds / 1e-9)} ns"
+
+
+def bytes_text(count):
+    """39.1 MiB; "–" where there is no such number."""
+    if not np.isfinite(count) or count < 0:
+        return "–"
+    for unit, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= size:
+            return f"{three_digits(count / size)} {unit}"
+    return f"{count:.0f} B"
+
+
+def plain(value):
+    """Attributes as Python's own types: text, int, float, bool."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value.item() if hasattr(value, "item") and getattr(value, "size", 1) == 1 else value
 
 
 def parameter_text(value):
@@ -40,18 +74,29 @@ def parameter_text(value):
     return f"{value:g}"
 
 
+# Attributes that files of format 1.0 lack, and the value that means "not measured" (docs/results.md).
+SINCE_1_1 = {
+    **dict.fromkeys(("time_first_s", "time_min_s", "time_q1_s", "time_q3_s", "time_max_s", "time_mad_s", "drift", "dip",
+                     "other_cpu", "energy_j", "roof_share"), float("nan")),
+    **dict.fromkeys(("drifting", "bimodal", "interleaved"), False),
+    "outliers": -1, "roof_bound": "", "official": None, "unofficial_because": "",
+}
+
+
 class Case:
     """One group of /cases: its attributes as members (case.time_median_s), its arrays as numpy arrays.
 
-    `file` is the results file; arrays that were not recorded are None. States are not read.
+    `file` is the results file; arrays that were not recorded are None, attributes that an older file lacks have the
+    value of SINCE_1_1. `attributes` are those of the file. States are not read.
     """
 
     def __init__(self, file, group):
         self.file = file
+        for name, value in SINCE_1_1.items():
+            setattr(self, name, value)
         for name, value in group.attrs.items():
-            if isinstance(value, bytes):
-                value = value.decode("utf-8", "replace")
-            setattr(self, name, value.item() if hasattr(value, "item") else value)
+            setattr(self, name, plain(value))
+        self.attributes = {name: plain(value) for name, value in group.attrs.items()}  # in alphabetical order
         self.time_s = group["time_s"][()]
         self.rank_time_s = group["rank_time_s"][()]
         self.batch_iterations = group["batch_iterations"][()]
@@ -70,7 +115,8 @@ class Case:
 
 
 class Results:
-    """A results file: `meta` (attributes of /meta), `deck` (text), `cases` (list of Case)."""
+    """A results file: `meta` (attributes of /meta), `deck` (text), `cases` (list of Case), `created`, `version` of the
+    format, and `roofs` of the machine (attributes and arrays of /roofs; empty where it was not measured)."""
 
     def __init__(self, path):
         self.path = path
@@ -81,7 +127,13 @@ class Results:
                 version = str(file.attrs.get("format_version"))
                 if version.split(".")[0] != "1":
                     die(f"{path}: its format_version is {version}, this script reads 1.x")
-                self.meta = dict(file["meta"].attrs)
+                self.version, self.created = version, str(file.attrs.get("created", ""))
+                self.meta = {name: plain(value) for name, value in file["meta"].attrs.items()}
+                roofs = file.get("roofs")
+                self.roofs = {} if roofs is None else {
+                    **{name: plain(value) for name, value in roofs.attrs.items()},
+                    **{name: data[()] for name, data in roofs.items()},
+                }
                 self.deck = file["meta/deck"].asstr()[()]
                 self.cases = [Case(path, file["cases"][name]) for name in sorted(file["cases"])]
         except FileNotFoundError:
@@ -93,7 +145,8 @@ class Results:
 
 def table(cases):
     """The attributes of cases as a pandas DataFrame, one row a case, and the Case itself in column `case`."""
-    return pd.DataFrame([{**vars(case), "label": case.label, "case": case} for case in cases])
+    rows = [{**vars(case), "label": case.label, "case": case} for case in cases]
+    return pd.DataFrame([{key: value for key, value in row.items() if key != "attributes"} for row in rows])
 
 
 def labels(cases):

@@ -7,6 +7,8 @@ Per problem (system, T, D, B, seed, precision):
   times_*         median time of each solver with its 95 % interval, and the ratio to sequential
 and where several lengths were run, per system, batch and precision:
   scaling_*       time against T, one panel a state dimension
+and where the machine's roofs were measured in the same run, per precision and file:
+  roofline_*      attained operations per second against operations per byte, both of the model, under those roofs
 Dashed lines, hollow markers and hatched bars are cases whose status is not ok (their legend says which).
 """
 
@@ -17,6 +19,7 @@ import re
 import elkhorn_results as er
 import matplotlib.pyplot as plt
 import numpy as np
+from elkhorn_results import seconds_text
 from matplotlib.colors import to_rgb
 
 # Okabe and Ito's palette: distinct for every common kind of colour vision, and in grey.
@@ -73,13 +76,6 @@ class Style:
 
 def status_suffix(case):
     return "" if case.status == "ok" else f" ({case.status.replace('_', ' ')})"
-
-
-def seconds_text(seconds):
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 1e-9:.3g} ns"
 
 
 def title_of(case):
@@ -274,6 +270,71 @@ def draw_scaling(cases):
     return figure
 
 
+def draw_roofline(cases, roofs):
+    """Attained flop/s of `cases` (one file, one precision) against their modelled intensity, under the measured roofs;
+    None where they were not measured or no case was timed."""
+    precision = cases[0].precision
+    bandwidth, peak = (float(roofs.get(f"{name}_{precision}", np.nan)) for name in ("triad", "fma"))
+    timed = [c for c in cases if np.isfinite(c.time_median_s) and c.flops > 0 and c.bytes > 0]
+    if not timed or not np.isfinite(bandwidth) or not np.isfinite(peak):
+        return None
+    intensity = np.array([c.flops / c.bytes for c in timed])
+    rate = np.array([c.flops / c.time_median_s for c in timed])
+    figure, axis = plt.subplots(figsize=(7.2, 4.4))
+    low, high = min(intensity.min(), peak / bandwidth) / 3, max(intensity.max(), peak / bandwidth) * 3
+    x = np.geomspace(low, high, 200)
+    axis.plot(x, np.minimum(peak, bandwidth * x), color=LOOKS["sequential"][0], linewidth=1.2)
+    axis.annotate(f"triad {bandwidth / 1e9:.3g} GB/s", (low, bandwidth * low), xytext=(4, 14),
+                  textcoords="offset points", fontsize=8)
+    axis.annotate(f"multiply-add {peak / 1e9:.3g} Gflop/s", (high, peak), xytext=(0, 4), textcoords="offset points",
+                  fontsize=8, ha="right")
+    gemm = float(roofs.get(f"gemm_{precision}", np.nan))
+    if np.isfinite(gemm):
+        axis.axhline(gemm, color=LOOKS["sequential"][0], linewidth=0.8, linestyle=":")
+        axis.annotate(f"matrix product {gemm / 1e9:.3g} Gflop/s", (low * 1.3, gemm), xytext=(0, 3),
+                      textcoords="offset points", fontsize=8)
+    # One colour a solver: sizes and trust regions lie where their intensity puts them.
+    handles = {}
+    for case, at, attained in zip(timed, intensity, rate):
+        colour, marker = LOOKS.get(case.solver, ("#777777", "."))
+        ok = case.status == "ok"
+        (line,) = axis.plot(at, attained, marker, color=colour, markerfacecolor=colour if ok else "white", markersize=5)
+        handles.setdefault(case.solver.replace("_", "-"), line)
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.set_xlim(low, high)
+    axis.set_ylim(rate.min() / 3, max(peak, gemm if np.isfinite(gemm) else 0, rate.max()) * 2.5)
+    axis.set_xlabel("operations per byte, of the model")
+    axis.set_ylabel("operations per second")
+    axis.set_title(f"Roofs measured in the same job, {precision}, {cases[0].ranks} ranks × {cases[0].threads} threads",
+                   fontsize=10)
+    legend_below(figure, handles.values(), handles.keys())
+    return figure
+
+
+def figures_of(results):
+    """(kind, what it shows as a tuple for a file name, figure) of everything that these results files can show."""
+    cases = [case for one in results for case in one.cases]
+    frame = er.table(cases)
+    for key, group in frame.groupby(PROBLEM, sort=False):
+        system, length, dim, batch, seed, precision = key
+        parts = (system, f"T{length}", f"D{dim}", f"B{batch}", precision, f"seed{seed}")
+        for kind, draw in (("convergence", draw_convergence), ("times", draw_times)):
+            figure = draw(list(group["case"]))
+            if figure is not None:
+                yield kind, parts, figure
+    for (system, batch, precision), group in frame.groupby(["system", "batch", "precision"], sort=False):
+        figure = draw_scaling(list(group["case"]))
+        if figure is not None:
+            yield "scaling", (system, f"B{batch}", precision), figure
+    for one in results:
+        for precision in sorted({case.precision for case in one.cases}):
+            figure = draw_roofline([case for case in one.cases if case.precision == precision], one.roofs)
+            if figure is not None:
+                stem = os.path.splitext(os.path.basename(one.path))[0]
+                yield "roofline", (precision, *([stem] if len(results) > 1 else [])), figure
+
+
 def save(figure, folder, stem, extension, written):
     """Writes under a temporary name and renames, so that a picture is never half-written."""
     path = os.path.join(folder, f"{stem}.{extension}")
@@ -294,8 +355,8 @@ def main():
     parser.add_argument("--format", choices=("png", "pdf", "svg"), default="png", help="default: png")
     arguments = parser.parse_args()
 
-    cases = [case for path in arguments.files for case in er.Results(path).cases]
-    if not cases:
+    results = [er.Results(path) for path in arguments.files]
+    if not any(one.cases for one in results):
         er.die("there are no cases in " + ", ".join(arguments.files))
     folder = arguments.out or os.path.splitext(arguments.files[0])[0] + "-plots"
     try:
@@ -304,18 +365,8 @@ def main():
         er.die(f"cannot make folder {folder}: {problem.strerror}")
 
     written = []
-    frame = er.table(cases)
-    for key, group in frame.groupby(PROBLEM, sort=False):
-        system, length, dim, batch, seed, precision = key
-        parts = (system, f"T{length}", f"D{dim}", f"B{batch}", precision, f"seed{seed}")
-        for kind, draw in (("convergence", draw_convergence), ("times", draw_times)):
-            figure = draw(list(group["case"]))
-            if figure is not None:
-                save(figure, folder, file_stem(kind, *parts), arguments.format, written)
-    for (system, batch, precision), group in frame.groupby(["system", "batch", "precision"], sort=False):
-        figure = draw_scaling(list(group["case"]))
-        if figure is not None:
-            save(figure, folder, file_stem("scaling", system, f"B{batch}", precision), arguments.format, written)
+    for kind, parts, figure in figures_of(results):
+        save(figure, folder, file_stem(kind, *parts), arguments.format, written)
     if not written:
         er.die("nothing to draw: no case was timed or has a history")
     print("\n".join(written))

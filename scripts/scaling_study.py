@@ -142,6 +142,8 @@ class Point:
             if code in (None, 0, 1):  # 1: some case is `wrong`, which running again does not change
                 return "done", "", results
             return "failed", f"exit code {code}: {self._last_words()}", None
+        if code == 75:  # stopped in good order, and goes on where it stopped
+            return "missing", self._last_words(), None
         if code is not None:
             return "failed", f"exit code {code}: {self._last_words()}", None
         if os.path.exists(self.log):

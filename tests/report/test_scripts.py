@@ -1,5 +1,6 @@
 """scripts/plot.py and scripts/compare.py on files the C++ writer made: test_scripts.py WRITE_SAMPLE_PROGRAM."""
 
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,8 @@ SCRIPTS = os.path.join(ROOT, "scripts")
 sys.dont_write_bytecode = True
 sys.path.insert(0, SCRIPTS)
 import elkhorn_results as er  # noqa: E402  (finds a Python with h5py, if need be by starting this file again)
+import compare  # noqa: E402
+import elkhorn_statistics as es  # noqa: E402
 from matplotlib import image  # noqa: E402
 
 WRITE_SAMPLE = os.path.abspath(sys.argv.pop(1))
@@ -176,6 +179,24 @@ class Compare(ScriptTest):
         (found,) = [line for line in text.splitlines() if line.startswith(name + " ")]
         return found
 
+    def expect_bad_input(self, pattern, *arguments):
+        result = script("compare.py", *arguments)
+        self.assertEqual(result.returncode, 3, result.stderr)
+        self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
+        self.assertRegex(result.stderr, pattern)
+        self.assertEqual(result.stdout, "")
+
+    def with_times(self, name, change):
+        """base.h5 where the times of case 1 (deer) are change(times)."""
+
+        def replace(file):
+            group = file["cases/000001"]
+            times = change(group["time_s"][()])
+            del group["time_s"]
+            group["time_s"] = times
+
+        return self.changed(name, replace)
+
     def test_noise_is_no_regression(self):
         code, text = self.compare(self.path("base.h5"), self.path("again.h5"))
         self.assertEqual(code, 0, text)
@@ -191,16 +212,22 @@ class Compare(ScriptTest):
         self.assertIn("faster", self.line(text, "gru/deer/T=1000/float32"))
 
     def test_the_threshold_decides(self):
-        for threshold in ("0.3", "30%"):
-            code, text = self.compare(self.path("base.h5"), self.path("slower.h5"), "--threshold", threshold)
+        for threshold in ("0.3", "30%", "time=30%"):
+            code, text = self.compare(self.path("base.h5"), self.path("slower.h5"), "--threshold", threshold,
+                                      "--resolution", "30%")
             self.assertEqual(code, 0, text)
-        self.expect_usage_error_of_argparse("--threshold", "-1")
-        self.expect_usage_error_of_argparse("--threshold", "much")
+        both = (self.path("base.h5"), self.path("again.h5"))
+        self.expect_bad_input("--threshold.*share", *both, "--threshold", "-1")
+        self.expect_bad_input("--threshold.*not 'much'", *both, "--threshold", "much")
+        self.expect_bad_input("no metric 'speed', only time, iterations, error, memory", *both, "--threshold", "speed=1")
 
-    def expect_usage_error_of_argparse(self, *options):
-        result = script("compare.py", self.path("base.h5"), self.path("again.h5"), *options)
-        self.assertEqual(result.returncode, 2)
-        self.assertIn("--threshold", result.stderr)
+    def test_what_noise_hides_is_inconclusive(self):
+        noise = er.np.random.default_rng(3)
+        for seed in (1, 2):
+            self.with_times(f"loud{seed}.h5", lambda t: t * er.np.exp(noise.normal(0, 0.5, len(t))))
+        code, text = self.compare(self.path("loud1.h5"), self.path("loud2.h5"))
+        self.assertIn("inconclusive", self.line(text, "gru/deer/T=1000/float32"))
+        self.assertEqual(code, 2, text)
 
     def test_a_lost_status_is_a_regression(self):
         path = self.changed("lost.h5", lambda file: file["cases/000001"].attrs.modify("status", "not_converged"))
@@ -221,39 +248,216 @@ class Compare(ScriptTest):
         code, text = self.compare(self.path("base.h5"), with_iterations(7))
         self.assertEqual(code, 1)
         self.assertIn("worse", self.line(text, "gru/deer/T=1000/float32"))
+        code, _ = self.compare(self.path("base.h5"), with_iterations(6), "--threshold", "iterations=0")
+        self.assertEqual(code, 1)
+        code, _ = self.compare(self.path("base.h5"), with_iterations(4), "--exact")
+        self.assertEqual(code, 1, "with --exact fewer are a difference, too")
+        code, text = self.compare(self.path("base.h5"), with_iterations(7), "--threshold", "iterations=50%")
+        self.assertEqual(code, 0, text)
+
+    def test_error_and_memory(self):
+        def with_attribute(name, factor):
+            def change(file):
+                attributes = file["cases/000001"].attrs
+                attributes.modify(name, attributes[name] * factor)
+
+            return self.changed(f"{name}{factor}.h5", change)
+
+        for name, small, large, remark in (("error_mad", 2.0, 30.0, "error "), ("peak_memory_bytes", 1.1, 1.5, "memory ")):
+            code, text = self.compare(self.path("base.h5"), with_attribute(name, small))
+            self.assertEqual(code, 0, text)
+            code, text = self.compare(self.path("base.h5"), with_attribute(name, large))
+            self.assertEqual(code, 1, text)
+            self.assertRegex(self.line(text, "gru/deer/T=1000/float32"), f"worse +{remark}")
+        code, _ = self.compare(self.path("base.h5"), with_attribute("error_mad", 1.0001), "--exact")
+        self.assertEqual(code, 1)
 
     def test_few_samples_need_a_clear_gap(self):
-        def keep_three(file, factor):
-            group = file["cases/000001"]
-            times = group["time_s"][:3] * factor
-            del group["time_s"]
-            group["time_s"] = times
-
-        old = self.changed("few1.h5", lambda file: keep_three(file, 1))
+        old = self.with_times("few1.h5", lambda t: t[:3])
         for factor, expected in ((1.01, "same"), (1.5, "slower")):
-            new = self.changed("few2.h5", lambda file, f=factor: keep_three(file, f))
+            new = self.with_times("few2.h5", lambda t, f=factor: t[:3] * f)
             _, text = self.compare(old, new)
             self.assertIn(expected, self.line(text, "gru/deer/T=1000/float32"))
+        one = self.with_times("one.h5", lambda t: t[:1])
+        code, text = self.compare(old, one)
+        self.assertIn("inconclusive", self.line(text, "gru/deer/T=1000/float32"))
+        self.assertEqual(code, 2)
 
-    def test_other_cases_and_other_machines_are_told(self):
+    def test_cases_are_matched_by_their_parameters(self):
         def change(file):
             file["meta"].attrs.modify("host", "node2")
             file["cases/000001"].attrs.modify("name", "new one")
+            file["cases/000002"].attrs.modify("length", 1001)
 
         code, text = self.compare(self.path("base.h5"), self.changed("moved.h5", change))
-        self.assertEqual(code, 0)
+        self.assertEqual(code, 0, text)
         self.assertIn("note: host differs: node1 → node2", text)
-        self.assertIn("base.h5: gru/deer/T=1000/float32", text)
-        self.assertIn("moved.h5: new one", text)
+        self.assertRegex(self.line(text, "new one"), "same +named gru/deer/T=1000/float32 in .*base.h5")
+        self.assertIn("base.h5: gru/quasi_deer/T=1000/float32", text)
+        self.assertIn("moved.h5: gru/quasi_deer/T=1000/float32", text)
 
-    def test_nothing_to_compare_is_a_usage_error(self):
-        def rename(file):
+    def test_a_choice_is_settled_by_placement(self):
+        def twice(file, threads):
+            file.copy("cases/000001", "cases/000016")
+            file["cases/000016"].attrs.modify("name", "more threads")
+            file["cases/000016"].attrs.modify("threads", threads)
+
+        old = self.changed("twice1.h5", lambda file: twice(file, 7))
+        new = self.changed("twice2.h5", lambda file: twice(file, 7))
+        _, text = self.compare(old, new)
+        self.assertIn("same", self.line(text, "more threads"))
+        other = self.changed("twice3.h5", lambda file: twice(file, 9))
+        _, text = self.compare(old, other)
+        self.assertIn("only in", text)
+        self.assertIn("same", self.line(text, "gru/deer/T=1000/float32"))
+
+    def test_folders_are_repeated_runs(self):
+        for side, slower in (("left", 1), ("right", 1.05), ("equal", 1)):
+            os.makedirs(self.path(side), exist_ok=True)
+            for run in range(8):
+                target = os.path.join(self.path(side), f"run-{run}.h5")
+                seed = 100 + run + 50 * (side != "left")
+                subprocess.run([WRITE_SAMPLE, target, str(slower), str(seed)], check=True)
+                # The machine drifts by a third over the rounds: pairs do not care.
+                with er.h5py.File(target, "r+") as file:
+                    for group in file["cases"].values():
+                        group["time_s"][...] = group["time_s"][()] * (1 + 0.05 * run)
+        code, text = self.compare(self.path("left"), self.path("right"))
+        self.assertEqual(code, 1, text)
+        self.assertIn("8 + 8 runs", text)
+        self.assertIn("3 not timed, 3 same, 10 slower", text)
+        code, text = self.compare(self.path("left"), self.path("equal"))
+        self.assertEqual(code, 0, text)
+        os.makedirs(self.path("nothing"), exist_ok=True)
+        self.expect_bad_input("no results file in this folder", self.path("left"), self.path("nothing"))
+
+    def test_relative_looks_past_what_all_cases_share(self):
+        noise = er.np.random.default_rng(7)
+        for side, slower in (("calm", 1), ("one", 1.06), ("all", 1)):
+            os.makedirs(self.path(side), exist_ok=True)
+            for run in range(10):
+                target = os.path.join(self.path(side), f"run-{run}.h5")
+                subprocess.run([WRITE_SAMPLE, target, "1", str(300 + run + 50 * (side != "calm"))], check=True)
+                # A run as a whole is off by a third; that hides any change of single cases.
+                factor = er.np.exp(noise.normal(0, 0.3)) * (3 if side == "all" else 1)
+                with er.h5py.File(target, "r+") as file:
+                    for i, group in enumerate(file["cases"].values()):
+                        group["time_s"][...] = group["time_s"][()] * factor * (slower if i == 1 else 1)
+        code, text = self.compare(self.path("calm"), self.path("one"))
+        self.assertIn("13 inconclusive", text)
+        code, text = self.compare(self.path("calm"), self.path("one"), "--relative")
+        self.assertEqual(code, 1, text)
+        self.assertIn("12 same, 1 slower", text)
+        self.assertIn("slower", self.line(text, "gru/deer/T=1000/float32"))
+        self.assertIn("note: all cases together: inconclusive", text)
+        code, text = self.compare(self.path("calm"), self.path("all"), "--relative")
+        self.assertEqual(code, 1, "three times slower is an alarm, too: " + text)
+        self.assertIn("13 same", text)
+        self.assertIn("note: all cases together: slower", text)
+        self.expect_bad_input("--relative takes two folders", self.path("base.h5"), self.path("again.h5"), "--relative")
+
+    def test_json(self):
+        code, text = self.compare(self.path("base.h5"), self.path("slower.h5"), "--json")
+        told = json.loads(text)
+        self.assertEqual((code, told["exit_code"]), (1, 1))
+        deer = told["cases"][1]
+        self.assertEqual((deer["name"], deer["verdict"]), ("gru/deer/T=1000/float32", "slower"))
+        self.assertTrue(deer["low"] < 1.12 < deer["high"])
+        self.assertIsNone(told["cases"][13]["ratio"])
+
+    def test_machines(self):
+        picture = self.path("machines.svg")
+        result = script("compare.py", self.path("base.h5"), self.path("again.h5"), self.path("slower.h5"), "--out", picture)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertIn("ar-gru, T = 9,999, D = 4, B = 1, float64", result.stdout)
+        (row,) = [line for line in result.stdout.splitlines() if line.startswith("  quasi-deer") and "× seq.)" in line][:1]
+        self.assertEqual(row.count("*"), 3, "the fastest on each machine")
+        self.assertRegex(result.stdout, "base +again +slower")
+        with open(picture, encoding="utf-8") as file:
+            text = re.sub(r"<[^>]*>", "", file.read())
+        for part in ("quasi-deer", "again", "time of one solve (s)"):
+            self.assertIn(part, text)
+        two = script("compare.py", "--machines", self.path("base.h5"), self.path("slower.h5"))
+        self.assertEqual(two.returncode, 0)
+        self.assertNotIn("verdict", two.stdout)
+
+    def test_nothing_to_compare_is_bad_input(self):
+        def move(file):
             for name in file["cases"]:
-                file["cases"][name].attrs.modify("name", "other " + name)
+                file["cases"][name].attrs.modify("system", "other")
 
-        other = self.changed("renamed.h5", rename)
-        self.expect_usage_error(script("compare.py", self.path("base.h5"), other), "no case in common")
-        self.expect_usage_error(script("compare.py", self.path("base.h5"), self.path("none.h5")), "no such file")
+        other = self.changed("other-system.h5", move)
+        self.expect_bad_input("no case in common", self.path("base.h5"), other)
+        self.expect_bad_input("no such file", self.path("base.h5"), self.path("none.h5"))
+        self.expect_bad_input("expected OLD and NEW", self.path("base.h5"))
+        self.expect_bad_input("--out goes with --machines", self.path("base.h5"), other, "--out", "x.svg")
+
+
+class Statistics(unittest.TestCase):
+    """The numbers behind compare.py, and whether they say "same" of what is the same."""
+
+    def test_students_t(self):
+        # Tables, e.g. Abramowitz and Stegun 26.10.
+        for degrees, quantile in ((1, 12.7062), (2, 4.3027), (10, 2.2281), (30, 2.0423), (1000, 1.9623)):
+            self.assertAlmostEqual(es.t_quantile(0.05, degrees), quantile, places=4)
+            self.assertAlmostEqual(es.t_tail(quantile, degrees), 0.05, places=5)
+
+    def test_holm(self):
+        self.assertEqual(es.holm([0.01, 0.04, 0.03]).tolist(), [0.03, 0.06, 0.06])
+        self.assertTrue(er.np.isnan(es.holm([float("nan"), 0.5])[0]))
+        self.assertEqual(es.holm([float("nan"), 0.5])[1], 0.5)
+
+    def test_intervals_cover_for_independent_samples(self):
+        random = er.np.random.default_rng(5)
+        held = 0
+        for _ in range(500):
+            old, new = (er.np.exp(random.normal(0, 0.05, 30)) for _ in range(2))
+            effect = es.compare_samples(old, new * 1.2)
+            held += effect.low <= 1.2 <= effect.high
+        self.assertTrue(465 <= held <= 495, held)
+
+    @staticmethod
+    def run_of(random, samples, seconds):
+        """Times of one run on a shared machine: the run as a whole off by 1 %, a drift that is correlated over ten
+        samples (2 %), delays to the right (3 %), now and then a long one."""
+        drift, phi = er.np.empty(samples), 0.9
+        drift[0] = random.normal(0, 0.02)
+        for i in range(1, samples):
+            drift[i] = phi * drift[i - 1] + random.normal(0, 0.02 * (1 - phi * phi) ** 0.5)
+        delay = random.gamma(1.0, 0.03, samples) + (random.random(samples) < 0.03) * random.exponential(1.0, samples)
+        return seconds * er.np.exp(random.normal(0, 0.01) + drift) * (1 + delay)
+
+    def verdicts(self, trials, slower, rounds, samples=50, cases=5):
+        """Of `trials` comparisons of `cases` cases each, those of the first one, which is slower, and of the others."""
+        random = er.np.random.default_rng(11)
+        first, others = [], []
+        for _ in range(trials):
+            effects = []
+            for case in range(cases):
+                factor = slower if case == 0 else 1.0
+                runs = [[self.run_of(random, samples, seconds) for _ in range(rounds)] for seconds in (1.0, factor)]
+                if rounds == 1:
+                    effects.append(es.compare_samples(runs[0][0], runs[1][0], 0.01))
+                else:
+                    effects.append(es.compare_runs(*([er.np.median(t) for t in side] for side in runs)))
+            corrected = es.holm([effect.p for effect in effects])
+            told = [compare.verdict_of(e, p, False, compare.THRESHOLDS["time"], 0.15) for e, p in zip(effects, corrected)]
+            first.append(told[0])
+            others.extend(told[1:])
+        return first, others
+
+    def test_the_same_program_is_called_the_same(self):
+        # 200 trials each: single runs, and eight rounds in turns. A wrong alarm is worse than no verdict.
+        for rounds in (1, 8):
+            first, others = self.verdicts(200, 1.0, rounds)
+            told = first + others
+            self.assertGreaterEqual(first.count("same"), 190, {v: first.count(v) for v in set(first)})
+            self.assertGreaterEqual(told.count("same"), 0.95 * len(told), {v: told.count(v) for v in set(told)})
+
+    def test_five_per_cent_are_found_in_rounds(self):
+        first, others = self.verdicts(100, 1.05, 16)
+        self.assertGreaterEqual(first.count("slower"), 90, {v: first.count(v) for v in set(first)})
+        self.assertLessEqual(others.count("slower") + others.count("faster"), 4)
 
 
 class Packages(ScriptTest):

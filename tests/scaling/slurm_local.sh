@@ -42,6 +42,7 @@ chmod 700 "$work/munge"
 pids=()
 stop() {
   local pid
+  [[ -z ${job:-} ]] || scancel --full --signal=KILL "$job" 2> /dev/null || true
   for ((i = ${#pids[@]} - 1; i >= 0; i--)); do kill "${pids[i]}" 2> /dev/null || true; done
   for pid in "${pids[@]}"; do wait "$pid" 2> /dev/null || true; done
   [[ -n ${kept:-} ]] || { echo "--- logs in $work" >&2 && tail -n 5 "$work"/*.log >&2; }
@@ -133,6 +134,39 @@ import elkhorn_results as er
 found = sorted(int(er.Results(path).meta["ranks"]) for path in glob.glob(sys.argv[2] + "/*/*.h5"))
 assert found == [1, 2, 4], found
 END
+# A signal that srun passes on stops a run in good order, and the end of the job is known.
+cat > "$work/long.toml" << 'END'
+[system]
+kind = "gru"
+state_dim = 4
+[problem]
+length = 2000
+batch = 2
+seed = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+[[solver]]
+kind = ["sequential", "deer"]
+[measure]
+repetitions = { min = 5, max = 1000000 }
+ci_width = 1e-9
+time_limit_s = 3
+END
+cat > "$work/long.sh" << END
+#!/bin/bash
+#SBATCH --ntasks=2 --time=5 --output=$work/long.log
+cd "$work" && export OMP_NUM_THREADS=1
+date +%s -d "\$(squeue -h -j \$SLURM_JOB_ID -o %e)" > end
+date +%s > begin
+srun --ntasks=2 "$ELKHORN" run long.toml --roofs off
+echo \$? > code
+END
+job=$(sbatch --parsable "$work/long.sh")
+two_cases() { [[ $(wc -l < "$work/long.h5.journal.jsonl") -ge 3 ]]; }
+until_true 120 "two cases" two_cases
+scancel --signal=USR1 "$job"
+until_true 60 "the end of the run that was stopped" test -s "$work/code"
+[[ $(< "$work/code") == 75 ]] || { echo "error: exit code $(< "$work/code"), expected 75" >&2 && exit 1; }
+grep 'elkhorn: stopped by SIGUSR1: . of 20 cases are finished' "$work/long.log"
+(("$(< "$work/end")" - "$(< "$work/begin")" > 240)) || { echo "error: squeue does not tell the end of a job" >&2 && exit 1; }
 kept=yes
 echo "A local Slurm ran the study: $results"
 [[ $# -gt 0 ]] || { stop && trap - EXIT && rm -rf "$work"; }

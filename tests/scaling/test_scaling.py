@@ -273,8 +273,17 @@ class Collection(ScalingTest):
         with open(os.path.join(self.out, "report.md"), encoding="utf-8") as file:
             text = file.read()
         for part in ("failed: r2-t1-p1 (1 of 2 cases failed: no memory)", "missing: r4-t1-p1; r5-t1-p1 (started",
-                     "base: the same solver at 1 rank × 1 thread, r1-t1-p1: sequential 1 s", "| wrong |"):
+                     "base: the same solver at 1 rank × 1 thread, r1-t1-p1: sequential 1.00 s", "| wrong |"):
             self.assertIn(part, text)
+
+    def test_a_run_stopped_by_a_signal_or_a_limit_goes_on(self):
+        (point,) = self.describe(DECK + strong("ranks = [1]")).points
+        os.makedirs(os.path.dirname(point.log))
+        said = "stopped by the time limit: 3 of 9 cases are finished; continue with --resume"
+        for path, text in ((point.log, f"elkhorn: {said}\nMPI says more\n"), (point.code_file, "75\n")):
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+        self.assertEqual(point.state()[:2], ("missing", said))
 
     def test_a_changed_description_does_not_take_old_results(self):
         first = self.describe(DECK + strong("ranks = [1]"))
@@ -328,7 +337,7 @@ class Arithmetic(ScalingTest):
             write_point(point, [("sequential", 3.0, {}), ("deer", seconds, {})])
         self.assertEqual(self.rows(described), [(1.0, 1.0), (0.5, 0.5), (1.0, 0.5), (2.0, 1.0)])
         frame = report.collect(described)
-        self.assertIn("base: sequential at 1 rank × 1 thread, r1-t1-p1: sequential 3 s",
+        self.assertIn("base: sequential at 1 rank × 1 thread, r1-t1-p1: sequential 3.00 s",
                       report.base_text(described.studies[0], frame))
 
     def test_only_ok_is_compared(self):
@@ -379,7 +388,7 @@ class Arithmetic(ScalingTest):
         with open(os.path.join(self.out, "s.svg"), encoding="utf-8") as file:
             text = re.sub(r"<[^>]*>", "", file.read())
         for part in ("oversubscribed", "ideal", "efficiency", "share of communication", "iterations",
-                     "base: the same solver at 1 rank × 1 thread, r1-t1-p1: sequential 1 s, deer 2 s"):
+                     "base: the same solver at 1 rank × 1 thread, r1-t1-p1: sequential 1.00 s, deer 2.00 s"):
             self.assertIn(part, text)
 
 
@@ -469,7 +478,7 @@ class CostModel(ScalingTest):
         self.assertEqual((result.returncode, result.stderr), (0, ""), result.stderr)
         with open(os.path.join(self.out, "prediction.svg"), encoding="utf-8") as file:
             drawn = re.sub(r"<[^>]*>", " ", file.read())
-        for part in ("32 cores a node", "α = 3 µs", "deer 7", "points predicted from the others", "T = 1,000,000"):
+        for part in ("32 cores a node", "α = 3.00 µs", "deer 7", "points predicted from the others", "T = 1,000,000"):
             self.assertIn(part, result.stdout)
             self.assertIn(part, drawn)
         self.assertRegex(result.stdout, r"deer, log2: faster than sequential from \d+ cores")
