@@ -93,8 +93,8 @@ void evaluate(benchmark::State& state, const std::string& name, Linearization li
   state.counters["T"] = double(T);
   state.counters["D"] = double(D);
   state.counters["B"] = double(B);
-  report(state, roofs<Real>(), sizeof(Real) * rows * double(2 * D + n + J),
-         rows * system.flops(linearization), rows * functions_of(name, double(D)));
+  report(state, roofs<Real>(), sizeof(Real) * rows * double(2 * D + n + J), rows * system.flops(linearization),
+         rows * functions_of(name, double(D)));
 }
 
 template <class Real>

@@ -30,7 +30,7 @@ packages=(g++ cmake ninja-build git pkg-config
   libbenchmark-dev libgtest-dev libgmock-dev
   libcli11-dev libtomlplusplus-dev libfmt-dev nlohmann-json3-dev librandom123-dev
   ca-certificates xz-utils)
-python_packages=(python3 python3-h5py python3-numpy python3-pandas python3-matplotlib python3-rich)
+python_packages=(python3 python3-h5py python3-numpy python3-pandas python3-matplotlib python3-rich python3-jsonschema)
 
 lock "$state/setup.lock" "$state"
 

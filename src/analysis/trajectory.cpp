@@ -25,8 +25,9 @@ Trajectory linearize(const systems::Instance<double>& instance, const solvers::G
   args.residual = make_view<scan::Panel<double>>("residual", G, L, D, lane_width);
   args.jacobian = make_view<scan::Panel<double>>("jacobian", G, L, D * D, lane_width);
   args.worst = make_view<solvers::LaneNumbers<double>>("worst", G, systems::blocks(L), lane_width);
-  solvers::over_blocks("pack", map, 1,
-                       solvers::Pack<double>{{map, {}, {}}, {}, instance.drivers, {guess, {}, {}}, args.inputs, args.states});
+  solvers::over_blocks(
+      "pack", map, 1,
+      solvers::Pack<double>{{map, {}, {}}, {}, instance.drivers, {guess, {}, {}}, args.inputs, args.states});
   instance.system->evaluate(systems::Linearization::dense, args);
   Exec().fence();
 

@@ -203,8 +203,8 @@ double error_bound(double tolerance, double largest_state) {
 }
 
 std::string problem_key(const deck::Case& c) {
-  std::string key = fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}", c.system, c.state_dim, c.weights, c.length, c.batch, c.seed,
-                                c.drivers, c.initial_state, c.time_ranks);
+  std::string key = fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}", c.system, c.state_dim, c.weights, c.length, c.batch,
+                                c.seed, c.drivers, c.initial_state, c.time_ranks);
   for (const auto& [name, value] : c.system_options) key += fmt::format("|{}={}", name, value);
   return key;
 }
@@ -250,8 +250,10 @@ template <class Real>
 class CaseRunner::RunningCase final : public Running {
  public:
   RunningCase(CaseRunner& runner, const deck::Case& c)
-      : Running(runner, c), grid_(parallel::rank_grid(comm_.size(), comm_.rank(), c.time_ranks)),
-        mine_(parallel::split(c.batch, grid_.batch_ranks, grid_.batch_index)), line_(runner.row(grid_), c.length),
+      : Running(runner, c),
+        grid_(parallel::rank_grid(comm_.size(), comm_.rank(), c.time_ranks)),
+        mine_(parallel::split(c.batch, grid_.batch_ranks, grid_.batch_index)),
+        line_(runner.row(grid_), c.length),
         iterative_(solvers::find_kind(c.solver.kind)->iterative) {}
 
   void begin() override;
@@ -413,9 +415,8 @@ void CaseRunner::RunningCase<Real>::begin() {
     if (!rolled_out) current.reset();
     return;
   }
-  if (!rolled_out && fail(comm_.attempt([&] {
-        in_step([&] { solvers::roll_out(problem_->instance, line_, problem_->oracle); });
-      }))) {
+  if (!rolled_out &&
+      fail(comm_.attempt([&] { in_step([&] { solvers::roll_out(problem_->instance, line_, problem_->oracle); }); }))) {
     current.reset();
     return;
   }
@@ -541,7 +542,8 @@ void CaseRunner::RunningCase<Real>::finish() {
 
 template <class Real>
 void CaseRunner::RunningCase<Real>::add_roof() {
-  const std::optional<measure::Roofs>& roofs = sizeof(Real) == 4 ? runner_.conditions_.float32 : runner_.conditions_.float64;
+  const std::optional<measure::Roofs>& roofs =
+      sizeof(Real) == 4 ? runner_.conditions_.float32 : runner_.conditions_.float64;
   if (!roofs || !(result.flops + result.bytes > 0)) return;
   result.roof_bound = roofs->limit(result.bytes, result.flops);
   result.roof_share = roofs->seconds(result.bytes, result.flops) / result.time_median_s;
@@ -558,12 +560,15 @@ void CaseRunner::RunningCase<Real>::add_status(double largest_state, long unconv
   } else if (result.converged) {
     result.status = result.error_max <= bound ? Status::ok : Status::wrong;
     if (result.status == Status::wrong)
-      result.message = fmt::format("converged by its own test, but differs from the sequential states by {:.2g}; the bound "
-                                   "is {:.2g}", result.error_max, bound);
+      result.message = fmt::format(
+          "converged by its own test, but differs from the sequential states by {:.2g}; the bound "
+          "is {:.2g}",
+          result.error_max, bound);
   } else {
     result.status = healing > 0 ? Status::diverged : Status::not_converged;
-    result.message = healing > 0 ? fmt::format("the guard still replaced states of {} of {} sequences", healing, case_.batch)
-                                 : fmt::format("{} of {} sequences did not converge", unconverged, case_.batch);
+    result.message = healing > 0
+                         ? fmt::format("the guard still replaced states of {} of {} sequences", healing, case_.batch)
+                         : fmt::format("{} of {} sequences did not converge", unconverged, case_.batch);
   }
 }
 

@@ -20,13 +20,13 @@ inline constexpr int interrupted = 75;
 struct RunOptions {
   std::vector<std::string> decks;
   deck::Overrides overrides;
-  std::string out;  ///< empty: the first deck's name with .h5, in the current directory
+  std::string out;         ///< empty: the first deck's name with .h5, in the current directory
   std::string time_limit;  ///< measure::Interruptible
   bool resume = false;
   bool dry_run = false;
   bool json = false;
-  bool interleave = false;  ///< cases take turns, a sample each
-  bool roofs = true;        ///< measure what the machine can do first
+  bool interleave = false;        ///< cases take turns, a sample each
+  bool roofs = true;              ///< measure what the machine can do first
   std::vector<std::string> argv;  ///< for the record
 };
 

@@ -39,8 +39,9 @@ int dispatch(int argc, char** argv, const parallel::Comm& comm) {
   add_overrides(run);
   run->add_option("--out", options.out, "results file (default: the first deck's name with .h5)");
   run->add_flag("--resume", options.resume, "go on where an interrupted run of the same decks stopped");
-  run->add_option("--time-limit", options.time_limit,
-                  "end in good order before this long is over (90, 15m, 2h, 1:30:00 or none; default: the scheduler's)");
+  run->add_option(
+      "--time-limit", options.time_limit,
+      "end in good order before this long is over (90, 15m, 2h, 1:30:00 or none; default: the scheduler's)");
   run->add_flag("--interleave", options.interleave,
                 "let cases take turns, a sample each, so that slow changes of the machine meet all of them alike");
   run->add_option("--roofs", roofs, "measure first what the machine can do: on (the default) or off")
@@ -102,8 +103,7 @@ int main(int argc, char** argv) {
     const parallel::Session mpi(argc, argv);
     // Kokkos gets its own options only (--kokkos-threads=…): it would answer --help first, and at length.
     std::vector<char*> own{argv[0]}, for_kokkos{argv[0]};
-    for (int i = 1; i < argc; ++i)
-      (std::strncmp(argv[i], "--kokkos-", 9) == 0 ? for_kokkos : own).push_back(argv[i]);
+    for (int i = 1; i < argc; ++i) (std::strncmp(argv[i], "--kokkos-", 9) == 0 ? for_kokkos : own).push_back(argv[i]);
     const auto n_own = static_cast<int>(own.size());
     auto n_for_kokkos = static_cast<int>(for_kokkos.size());
     own.push_back(nullptr);

@@ -19,8 +19,9 @@ void check_guess(const deck::Case& c) {
   const record::Array a = systems::read_reference(c.solver.guess, origin, {2, 3});
   const std::vector<long> each{c.length, c.batch, c.state_dim}, one{c.length, c.state_dim};
   if (a.shape != each && a.shape != one)
-    throw InputError(origin, fmt::format("{} has shape {}, this case needs {} or {}", c.solver.guess,
-                                         record::shape_text(a.shape), record::shape_text(each), record::shape_text(one)));
+    throw InputError(
+        origin, fmt::format("{} has shape {}, this case needs {} or {}", c.solver.guess, record::shape_text(a.shape),
+                            record::shape_text(each), record::shape_text(one)));
 }
 
 }  // namespace

@@ -66,7 +66,8 @@ class SequentialTimes {
 /// them together take half of the free memory at most, and none starts from another one's answer. Neither do cases that do
 /// not fit at all join.
 std::vector<std::size_t> together(const CheckedPlan& plan, const std::vector<char>& finished,
-                                  const std::vector<double>& modelled, std::size_t first, double free, bool interleave) {
+                                  const std::vector<double>& modelled, std::size_t first, double free,
+                                  bool interleave) {
   constexpr std::size_t most = 64;
   std::vector<std::size_t> batch{first};
   double bytes = modelled[first];
@@ -161,7 +162,8 @@ int run(const parallel::Comm& comm, const RunOptions& options) {
   std::unique_ptr<report::Progress> progress;
   if (comm.is_root()) {
     const long resumed = std::count(finished.begin(), finished.end(), 1);
-    progress = std::make_unique<report::Progress>(std::cerr, report::stderr_is_terminal(), long(plan.cases.size()), resumed);
+    progress =
+        std::make_unique<report::Progress>(std::cerr, report::stderr_is_terminal(), long(plan.cases.size()), resumed);
     for (const CaseResult& r : recorder->finished())
       for (const deck::Case& c : plan.cases)
         if (c.name == r.name) sequential.take(c, r);
@@ -207,6 +209,7 @@ int run(const parallel::Comm& comm, const RunOptions& options) {
                                     report::memory_text(free))));
       } else {
         std::vector<const deck::Case*> cases;
+        cases.reserve(batch.size());
         for (const std::size_t k : batch) cases.push_back(&plan.cases[k]);
         runner.run_together(cases, keep);
       }
@@ -237,8 +240,8 @@ int run(const parallel::Comm& comm, const RunOptions& options) {
     if (const int code = guarded(comm, [&] {
           if (!comm.is_root()) return;
           recorder->suspend(meta(), roofs);
-          fmt::print(stderr, "elkhorn: stopped by {}: {} of {} cases are finished; continue with --resume\n", stopped_by,
-                     recorder->finished().size(), plan.cases.size());
+          fmt::print(stderr, "elkhorn: stopped by {}: {} of {} cases are finished; continue with --resume\n",
+                     stopped_by, recorder->finished().size(), plan.cases.size());
         }))
       return code;
     return interrupted;

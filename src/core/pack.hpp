@@ -103,10 +103,22 @@ struct Pack {
   friend Pack operator*(Pack a, Pack b) { return Pack(a.v * b.v); }
   friend Pack operator/(Pack a, Pack b) { return Pack(a.v / b.v); }
   friend Pack operator-(Pack a) { return Pack(-a.v); }
-  Pack& operator+=(Pack b) { v += b.v; return *this; }
-  Pack& operator-=(Pack b) { v -= b.v; return *this; }
-  Pack& operator*=(Pack b) { v *= b.v; return *this; }
-  Pack& operator/=(Pack b) { v /= b.v; return *this; }
+  Pack& operator+=(Pack b) {
+    v += b.v;
+    return *this;
+  }
+  Pack& operator-=(Pack b) {
+    v -= b.v;
+    return *this;
+  }
+  Pack& operator*=(Pack b) {
+    v *= b.v;
+    return *this;
+  }
+  Pack& operator/=(Pack b) {
+    v /= b.v;
+    return *this;
+  }
 };
 
 namespace detail {

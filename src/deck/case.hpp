@@ -26,8 +26,8 @@ struct SolverConfig {
   Stop stop = Stop::residual;
   std::string window = "full";
   std::string step_bound = "none";
-  std::string scan = "auto";    ///< auto | serial | flat | chunked | chunked:N (N chunks in time)
-  std::string guess = "zero";   ///< zero | initial_state | previous | file.h5:/dataset
+  std::string scan = "auto";   ///< auto | serial | flat | chunked | chunked:N (N chunks in time)
+  std::string guess = "zero";  ///< zero | initial_state | previous | file.h5:/dataset
   Guard guard = Guard::guess;
   double damping_factor = 0;    ///< k: Jacobians are scaled by 1 − k
   bool clip_jacobians = false;  ///< Jacobian entries are clipped to [−1, 1] first
@@ -56,7 +56,7 @@ struct Case {
   long length = 0;  ///< T, unknown states s_1..s_T; 0: fixed by the driver file
   long batch = 1;   ///< B
   std::uint64_t seed = 1;
-  std::string drivers = "random";       ///< random | file.h5:/dataset
+  std::string drivers = "random";      ///< random | file.h5:/dataset
   std::string initial_state = "zero";  ///< zero | random | file.h5:/dataset
 
   SolverConfig solver;

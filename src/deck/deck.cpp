@@ -33,9 +33,11 @@ void reject_unavailable(const Case& one, bool ranks_are_known) {
   if (bounded && one.solver.smoother)
     fail(one.origin("solver.step_bound"), "does not go with the smoother: its increments are not made step by step");
   if (one.solver.sigma2_adaptive && one.solver.smoother)
-    fail(one.origin("solver.sigma2"), "\"adaptive\" bounds increments, which does not go with the smoother; write a number");
+    fail(one.origin("solver.sigma2"),
+         "\"adaptive\" bounds increments, which does not go with the smoother; write a number");
   if (bounded && one.solver.sigma2_adaptive)
-    fail(one.origin("solver.step_bound"), "does not go with sigma2 = \"adaptive\", which chooses its own; leave it out");
+    fail(one.origin("solver.step_bound"),
+         "does not go with sigma2 = \"adaptive\", which chooses its own; leave it out");
   if (one.time_ranks == 1 || !ranks_are_known) return;
   const std::string one_rank = "write parallel.time_ranks = 1 for it";
   unless(one.solver.window == "full", "solver.window", "windows are not shared by ranks yet; " + one_rank);

@@ -84,8 +84,7 @@ std::string data_source(const toml::node& node, const Origin& where, const std::
                          ? "; check its path"
                          : "; it was looked for in " + (folder.empty() ? "" : in_quotes(folder.string()) + " and ") +
                                "the current directory"));
-  if (fs::is_directory(path, ignored))
-    fail(where, in_quotes(path.string()) + " is a directory; name a file in it");
+  if (fs::is_directory(path, ignored)) fail(where, in_quotes(path.string()) + " is a directory; name a file in it");
   if (!std::ifstream(path))
     fail(where, "the file " + in_quotes(path.string()) + " cannot be read; check its permissions");
   return path.string() + text->get().substr(name.size());

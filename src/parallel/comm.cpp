@@ -89,7 +89,9 @@ void Comm::release() noexcept {
 }
 
 Comm::Comm(Comm&& other) noexcept
-    : handle_(std::exchange(other.handle_, MPI_COMM_NULL)), rank_(other.rank_), size_(other.size_),
+    : handle_(std::exchange(other.handle_, MPI_COMM_NULL)),
+      rank_(other.rank_),
+      size_(other.size_),
       traffic_(other.traffic_) {}
 
 Comm& Comm::operator=(Comm&& other) noexcept {

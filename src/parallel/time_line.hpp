@@ -22,9 +22,11 @@ class TimeLine {
       : row_(row.size() > 1 ? &row : nullptr), length_(length), steps_(split(length, row.size(), row.rank())) {}
 
   bool whole() const { return row_ == nullptr; }
-  long length() const { return length_; }           ///< T, of all ranks together
-  Range steps() const { return steps_; }            ///< of this rank
-  long longest() const { return row_ ? split(length_, row_->size(), 0).size() : length_; }  ///< steps of a rank, at most
+  long length() const { return length_; }  ///< T, of all ranks together
+  Range steps() const { return steps_; }   ///< of this rank
+  long longest() const {
+    return row_ ? split(length_, row_->size(), 0).size() : length_;
+  }  ///< steps of a rank, at most
   bool is_first() const { return !row_ || row_->rank() == 0; }
   /// Whether another rank holds the step before this rank's first one, or the one after its last.
   bool has_previous() const { return row_ && row_->rank() > 0 && !steps_.empty(); }

@@ -23,8 +23,8 @@ struct History {
   std::vector<double> resets;     ///< [iterations, batch], states the guard replaced
   std::vector<double> bounded;    ///< [iterations, batch], states whose increment was at its bound
   // where sigma2 is adaptive
-  std::vector<double> sigma2;     ///< [iterations, 3]: smallest, median and largest σ² over time
-  std::vector<double> rejected;   ///< [iterations], sequences whose step was rejected
+  std::vector<double> sigma2;    ///< [iterations, 3]: smallest, median and largest σ² over time
+  std::vector<double> rejected;  ///< [iterations], sequences whose step was rejected
 };
 
 /// Everything measured about one case. Attributes not measured keep NaN (times) or -1 (counts).
@@ -45,7 +45,7 @@ struct CaseResult {
   Status status = Status::failed;
   std::string message;
   bool converged = false;
-  long iterations = -1;  ///< the largest of the batch
+  long iterations = -1;        ///< the largest of the batch
   double work = not_a_number;  ///< steps worked on in all iterations together, in multiples of T; mean of the batch
   double residual_max = not_a_number;
   double error_max = not_a_number;  ///< max |s - oracle|
@@ -65,15 +65,15 @@ struct CaseResult {
   bool bimodal = false;              ///< significantly
   bool interleaved = false;          ///< samples alternated with those of other cases
   // resources
-  double peak_memory_bytes = not_a_number;   ///< largest over ranks of the peak resident set during the case
-  double model_memory_bytes = not_a_number;  ///< modelled, one rank
+  double peak_memory_bytes = not_a_number;            ///< largest over ranks of the peak resident set during the case
+  double model_memory_bytes = not_a_number;           ///< modelled, one rank
   double flops = not_a_number, bytes = not_a_number;  ///< modelled, one solve, all ranks
   /// Along a time line in one iteration, of the rank that sends most (docs/parallel.md); 0 where no sequence is shared.
   long messages_per_iteration = -1, bytes_per_iteration = -1;
-  double energy_j = not_a_number;         ///< one solve, processor packages of all hosts
-  std::string roof_bound;                 ///< bandwidth | flops: what bounds the modelled work; empty: unknown
-  double roof_share = not_a_number;       ///< of that bound, attained
-  double other_cpu = not_a_number;        ///< hardware threads that other programs kept busy meanwhile
+  double energy_j = not_a_number;    ///< one solve, processor packages of all hosts
+  std::string roof_bound;            ///< bandwidth | flops: what bounds the modelled work; empty: unknown
+  double roof_share = not_a_number;  ///< of that bound, attained
+  double other_cpu = not_a_number;   ///< hardware threads that other programs kept busy meanwhile
   // verdict on the measurement (docs/results.md, "Official results")
   bool official = false;
   std::string unofficial_because = "not judged";  ///< reasons, separated by "; "; empty where official

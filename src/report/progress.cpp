@@ -37,8 +37,8 @@ std::string case_line(const record::CaseResult& result, long done, long total) {
          pad_left(time_text(result.time_median_s), 8) + "  " + pad_left(iterations, 15) + "  " + result.name;
 }
 
-std::string bar_line(long done, long total, double elapsed_s, double eta_s, const std::string& name, std::size_t columns,
-                     double share) {
+std::string bar_line(long done, long total, double elapsed_s, double eta_s, const std::string& name,
+                     std::size_t columns, double share) {
   const long filled = total > 0 ? std::clamp(done * bar_width / total, 0L, bar_width) : bar_width;
   std::string bar = "[";
   for (long i = 0; i < bar_width; ++i) bar += i < filled ? "#" : "·";

@@ -50,8 +50,8 @@ class Progress {
   long total_, resumed_, finished_ = 0;
   std::function<double()> clock_;
   double begin_;
-  double told_;         ///< when a share was last shown
-  double share_ = -1;   ///< of the present solve; negative: nothing is known of it
+  double told_;        ///< when a share was last shown
+  double share_ = -1;  ///< of the present solve; negative: nothing is known of it
   std::string name_;
   bool drawn_ = false;
 };

@@ -23,7 +23,8 @@ constexpr std::size_t n_columns = 11;
 using Row = std::array<std::string, n_columns>;
 constexpr std::array<const char*, n_columns> titles = {
     "solver", "T", "D", "B", "status", "iter.", "time [95 % interval]", "× seq.", "of roof", "error", "memory"};
-constexpr std::array<bool, n_columns> align_left = {true, false, false, false, true, false, true, false, false, false, false};
+constexpr std::array<bool, n_columns> align_left = {true, false, false, false, true, false,
+                                                    true, false, false, false, false};
 
 auto problem_of(const CaseResult& r) {
   return std::tie(r.system, r.length, r.state_dim, r.batch, r.seed, r.precision, r.batch_ranks, r.time_ranks,
@@ -48,7 +49,9 @@ std::vector<std::vector<const CaseResult*>> blocks_of(const std::vector<CaseResu
 std::vector<std::string> labels_of(const std::vector<const CaseResult*>& block) {
   std::vector<std::string> labels;
   for (const CaseResult* r : block)
-    labels.push_back(r->solver + (r->sigma2_adaptive ? " σ² adaptive" : std::isfinite(r->sigma2) ? " σ²=" + parameter_text(r->sigma2) : ""));
+    labels.push_back(r->solver + (r->sigma2_adaptive         ? " σ² adaptive"
+                                  : std::isfinite(r->sigma2) ? " σ²=" + parameter_text(r->sigma2)
+                                                             : ""));
   const auto add_where_ambiguous = [&](auto&& text_of) {
     std::map<std::string, std::set<std::string>> texts;
     for (std::size_t i = 0; i < block.size(); ++i) texts[labels[i]].insert(text_of(*block[i]));

@@ -36,7 +36,8 @@ template <class Real>
 ClampedFilter<Real>::ClampedFilter(Engine engine, const LaneMap& map, const KalmanDiagonal<Real>& filter,
                                    const StepBound<Real>& bound, const parallel::TimeLine& line)
     : variances_{filter.jacobian, filter.increment, filter.dim, filter.sigma2},
-      means_{{filter.jacobian, filter.increment, filter.dim}, bound}, variance_scan_(engine, map, variances_, line),
+      means_{{filter.jacobian, filter.increment, filter.dim}, bound},
+      variance_scan_(engine, map, variances_, line),
       mean_scan_(engine, map, means_, line) {}
 
 template <class Real>

@@ -143,9 +143,7 @@ struct KalmanVariance {
   KOKKOS_INLINE_FUNCTION int state_size() const { return tile; }
   KOKKOS_INLINE_FUNCTION int summary_size() const { return 3 * tile; }
   KOKKOS_INLINE_FUNCTION int scratch_size() const { return 0; }
-  KOKKOS_INLINE_FUNCTION int components(int slot) const {
-    return dim - slot * tile < tile ? dim - slot * tile : tile;
-  }
+  KOKKOS_INLINE_FUNCTION int components(int slot) const { return dim - slot * tile < tile ? dim - slot * tile : tile; }
 
   template <class X, class W>
   KOKKOS_INLINE_FUNCTION void advance(const X& x, Site at, int slot, const W&, bool emit) const {

@@ -61,9 +61,7 @@ struct StepBound {
   Real value = std::numeric_limits<Real>::infinity();
   Panel<Real> each;  ///< empty: `value` everywhere
 
-  KOKKOS_INLINE_FUNCTION bool any() const {
-    return each.extent(0) != 0 || value <= std::numeric_limits<Real>::max();
-  }
+  KOKKOS_INLINE_FUNCTION bool any() const { return each.extent(0) != 0 || value <= std::numeric_limits<Real>::max(); }
   /// The bounds of components first, first + 1, … of the lanes at a site; any step of them will do.
   template <class P>
   KOKKOS_INLINE_FUNCTION StripOrNumber<P> of(Site s, int first = 0) const {
@@ -104,9 +102,7 @@ struct AffineDiagonal {
   KOKKOS_INLINE_FUNCTION int state_size() const { return tile; }
   KOKKOS_INLINE_FUNCTION int summary_size() const { return 2 * tile; }
   KOKKOS_INLINE_FUNCTION int scratch_size() const { return 0; }
-  KOKKOS_INLINE_FUNCTION int components(int slot) const {
-    return dim - slot * tile < tile ? dim - slot * tile : tile;
-  }
+  KOKKOS_INLINE_FUNCTION int components(int slot) const { return dim - slot * tile < tile ? dim - slot * tile : tile; }
 
   template <class X, class W>
   KOKKOS_INLINE_FUNCTION void advance(const X& x, Site at, int slot, const W&, bool emit) const {
@@ -262,9 +258,7 @@ struct KalmanDiagonal {
   KOKKOS_INLINE_FUNCTION int state_size() const { return 2 * tile; }
   KOKKOS_INLINE_FUNCTION int summary_size() const { return 5 * tile; }
   KOKKOS_INLINE_FUNCTION int scratch_size() const { return 0; }
-  KOKKOS_INLINE_FUNCTION int components(int slot) const {
-    return dim - slot * tile < tile ? dim - slot * tile : tile;
-  }
+  KOKKOS_INLINE_FUNCTION int components(int slot) const { return dim - slot * tile < tile ? dim - slot * tile : tile; }
 
   template <class X, class W>
   KOKKOS_INLINE_FUNCTION void advance(const X& x, Site at, int slot, const W&, bool emit) const {
@@ -371,15 +365,25 @@ struct KalmanDense {
 
   // Parts of a summary.
   template <class X>
-  KOKKOS_INLINE_FUNCTION auto slope(const X& s) const { return block(s, dim, dim); }
+  KOKKOS_INLINE_FUNCTION auto slope(const X& s) const {
+    return block(s, dim, dim);
+  }
   template <class X>
-  KOKKOS_INLINE_FUNCTION X mean(const X& s) const { return s.from(square()); }
+  KOKKOS_INLINE_FUNCTION X mean(const X& s) const {
+    return s.from(square());
+  }
   template <class X>
-  KOKKOS_INLINE_FUNCTION auto covariance(const X& s) const { return block(s.from(square() + dim), dim, dim); }
+  KOKKOS_INLINE_FUNCTION auto covariance(const X& s) const {
+    return block(s.from(square() + dim), dim, dim);
+  }
   template <class X>
-  KOKKOS_INLINE_FUNCTION X eta(const X& s) const { return s.from(2 * square() + dim); }
+  KOKKOS_INLINE_FUNCTION X eta(const X& s) const {
+    return s.from(2 * square() + dim);
+  }
   template <class X>
-  KOKKOS_INLINE_FUNCTION auto information(const X& s) const { return block(s.from(2 * square() + 2 * dim), dim, dim); }
+  KOKKOS_INLINE_FUNCTION auto information(const X& s) const {
+    return block(s.from(2 * square() + 2 * dim), dim, dim);
+  }
 
   /// out ← F·cov·Fᵀ + I, symmetric to the last bit; half is overwritten.
   template <class F, class C, class H, class O>
@@ -554,8 +558,7 @@ struct KalmanDense {
     multiply<Plain, Plain>(Real(1), slope(second), temp, Real(0), g);
     multiply<Plain, Transposed>(Real(1), g, slope(second), Real(0), temp);
     for (int i = 0; i < dim; ++i)
-      for (int j = 0; j < dim; ++j)
-        c1.set(i, j, P(Real(0.5)) * (temp(i, j) + temp(j, i)) + covariance(second)(i, j));
+      for (int j = 0; j < dim; ++j) c1.set(i, j, P(Real(0.5)) * (temp(i, j) + temp(j, i)) + covariance(second)(i, j));
   }
 
   template <class X, class Y, class W>

@@ -23,9 +23,7 @@ struct Choice {
 
   /// "serial", "flat", "chunked:16": what results files record.
   std::string text() const {
-    return engine == Engine::serial ? "serial"
-           : engine == Engine::flat ? "flat"
-                                    : "chunked:" + std::to_string(chunks);
+    return engine == Engine::serial ? "serial" : engine == Engine::flat ? "flat" : "chunked:" + std::to_string(chunks);
   }
 };
 
@@ -71,9 +69,9 @@ class Scan {
   Engine engine_;
   LaneMap map_;
   parallel::TimeLine line_;
-  Matrix<Real> workspace_;  ///< (concurrent work items, state + summary + scratch)
-  Matrix<Real> states_;     ///< chunked: (group·slots, state) the state before each chunk
-  Matrix<Real> summaries_;  ///< chunked: (group·slots, summary)
+  Matrix<Real> workspace_;            ///< (concurrent work items, state + summary + scratch)
+  Matrix<Real> states_;               ///< chunked: (group·slots, state) the state before each chunk
+  Matrix<Real> summaries_;            ///< chunked: (group·slots, summary)
   Matrix<Real> incoming_, outgoing_;  ///< (sequence, slots·state): from the previous rank, to the next
 };
 

@@ -38,7 +38,9 @@ KOKKOS_INLINE_FUNCTION void copy(const A& to, const B& from, int n) {
 }
 
 /// Groups that lie wholly in the first chunk of all need no summary: phase 1 finishes them.
-KOKKOS_INLINE_FUNCTION bool wholly_first(const LaneMap& map, long group) { return (group + 1) * lane_width <= map.batch; }
+KOKKOS_INLINE_FUNCTION bool wholly_first(const LaneMap& map, long group) {
+  return (group + 1) * lane_width <= map.batch;
+}
 /// Groups that lie wholly in the last chunk (or padding): nothing needs their summary.
 KOKKOS_INLINE_FUNCTION bool wholly_last(const LaneMap& map, long group) {
   return map.chunk_of(group * lane_width) >= map.chunks - 1;
@@ -314,14 +316,15 @@ Scan<Element>::Scan(Engine engine, const LaneMap& map, const Element& sample, co
   if (engine == Engine::flat && !line.whole())
     throw std::invalid_argument("scan = \"flat\" runs on one rank in time only");
   if (engine != Engine::flat) {
-    const long reals = long(sample.state_size() + sample.summary_size() + sample.scratch_size()) *
-                       width_of<LanePack<Real>>;
+    const long reals =
+        long(sample.state_size() + sample.summary_size() + sample.scratch_size()) * width_of<LanePack<Real>>;
     workspace_ = make_view<Matrix<Real>>("scan workspace", detail::Token().size(), padded(reals, each));
   }
   if (summarises()) {
     const long rows = map.groups * sample.slots();
     states_ = make_view<Matrix<Real>>("scan states", rows, padded(long(sample.state_size()) * lane_width, each));
-    summaries_ = make_view<Matrix<Real>>("scan summaries", rows, padded(long(sample.summary_size()) * lane_width, each));
+    summaries_ =
+        make_view<Matrix<Real>>("scan summaries", rows, padded(long(sample.summary_size()) * lane_width, each));
   }
   // zeros: states of sequences that no longer iterate are sent as well
   if (line.has_previous()) incoming_ = Matrix<Real>("scan incoming", std::size_t(map.batch), std::size_t(between));
@@ -357,7 +360,8 @@ void Scan<Element>::send() const {
 
 template <class Element>
 void Scan<Element>::serial(const Element& element, const Active& active) const {
-  const detail::LaneItems<Element> base{element, map_, active, workspace_, states_, summaries_, incoming_, outgoing_, {}};
+  const detail::LaneItems<Element> base{element,    map_,      active,    workspace_, states_,
+                                        summaries_, incoming_, outgoing_, {}};
   receive();
   if (map_.chunks == 1) {
     Kokkos::parallel_for("scan serial", Kokkos::RangePolicy<Exec>(0, base.items()),
@@ -392,7 +396,8 @@ void Scan<Element>::flat(const Element& element, const Active& active) const {
 
 template <class Element>
 void Scan<Element>::chunked(const Element& element, const Active& active) const {
-  const detail::LaneItems<Element> base{element, map_, active, workspace_, states_, summaries_, incoming_, outgoing_, {}};
+  const detail::LaneItems<Element> base{element,    map_,      active,    workspace_, states_,
+                                        summaries_, incoming_, outgoing_, {}};
   const Kokkos::RangePolicy<Exec> lanes(0, base.items());
   Kokkos::parallel_for("scan summarise", lanes, detail::Summarise<Element>{base});
   receive();

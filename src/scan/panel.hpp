@@ -21,11 +21,11 @@ template <class Real>
 using Panel = Kokkos::View<Real****, Kokkos::LayoutRight, Memory>;
 
 struct LaneMap {
-  long length = 0;  ///< T
-  long batch = 0;   ///< B on this rank
-  long chunks = 1;  ///< chunks of time
-  long steps = 0;   ///< ceil(T / chunks); only trailing chunks hold fewer
-  long groups = 0;  ///< ceil(chunks · batch / lane_width)
+  long length = 0;       ///< T
+  long batch = 0;        ///< B on this rank
+  long chunks = 1;       ///< chunks of time
+  long steps = 0;        ///< ceil(T / chunks); only trailing chunks hold fewer
+  long groups = 0;       ///< ceil(chunks · batch / lane_width)
   Vector<long> lengths;  ///< steps that each sequence holds, at most `length`; empty: all of them hold `length`
 
   LaneMap() = default;

@@ -48,10 +48,10 @@ struct Transposed {
 
 /// c ← alpha·op(a)·op(b) + beta·c; c must not overlap a or b.
 template <class OpA, class OpB, class A, class B, class C>
-KOKKOS_INLINE_FUNCTION void multiply(real_of<typename C::P> alpha, const A& a, const B& b,
-                                     real_of<typename C::P> beta, const C& c) {
-  KokkosBatched::SerialGemm<typename OpA::Batched, typename OpB::Batched,
-                            KokkosBatched::Algo::Gemm::Blocked>::invoke(alpha, a.view(), b.view(), beta, c.view());
+KOKKOS_INLINE_FUNCTION void multiply(real_of<typename C::P> alpha, const A& a, const B& b, real_of<typename C::P> beta,
+                                     const C& c) {
+  KokkosBatched::SerialGemm<typename OpA::Batched, typename OpB::Batched, KokkosBatched::Algo::Gemm::Blocked>::invoke(
+      alpha, a.view(), b.view(), beta, c.view());
 }
 
 /// x ← a⁻¹·x for symmetric positive definite a (LU without pivoting is stable there); a is overwritten.

@@ -121,9 +121,11 @@ Filter with_covariances(Filter filter) {
 
 template <class Filter>
 Smoother<Filter>::Smoother(Engine engine, const LaneMap& map, const Filter& filter)
-    : map_(map), filter_(with_covariances(filter)),
+    : map_(map),
+      filter_(with_covariances(filter)),
       backward_{like("smoother gains", filter.jacobian), like("smoother offsets", filter.increment), filter.dim},
-      forward_scan_(engine, map, filter_), backward_scan_(engine, map, backward_) {
+      forward_scan_(engine, map, filter_),
+      backward_scan_(engine, map, backward_) {
   // Padding steps come last in time here too; the backward scan reads them, so they must be numbers.
   Kokkos::deep_copy(backward_.jacobian, Real(0));
   Kokkos::deep_copy(backward_.increment, Real(0));
@@ -139,8 +141,7 @@ void Smoother<Filter>::run(const Active& active) const {
   Kokkos::parallel_for("smoother gains", steps,
                        PrepareBackward<Filter, Affine>{map_, active, filter_, backward_, workspace_, {}});
   backward_scan_.run(backward_, active);
-  Kokkos::parallel_for("smoother reverse", steps,
-                       Reverse<Real>{map_, active, backward_.increment, filter_.increment});
+  Kokkos::parallel_for("smoother reverse", steps, Reverse<Real>{map_, active, backward_.increment, filter_.increment});
 }
 
 template <class Filter>

@@ -18,8 +18,7 @@ template <class Filter>
 class Smoother {
  public:
   using Real = typename Filter::Real;
-  using Affine =
-      std::conditional_t<std::is_same_v<Filter, KalmanDense<Real>>, AffineDense<Real>, AffineDiagonal<Real>>;
+  using Affine = std::conditional_t<std::is_same_v<Filter, KalmanDense<Real>>, AffineDense<Real>, AffineDiagonal<Real>>;
 
   Smoother(Engine engine, const LaneMap& map, const Filter& filter);
 

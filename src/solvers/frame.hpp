@@ -61,7 +61,9 @@ struct Frame {
 struct BlockItem {
   long group, block, begin, end;
   KOKKOS_INLINE_FUNCTION BlockItem(long index, const scan::LaneMap& map)
-      : group(index / count(map)), block(index % count(map)), begin(block * systems::block_steps),
+      : group(index / count(map)),
+        block(index % count(map)),
+        begin(block * systems::block_steps),
         end(begin + systems::block_steps < map.steps ? begin + systems::block_steps : map.steps) {}
   KOKKOS_INLINE_FUNCTION static long count(const scan::LaneMap& map) {
     return (map.steps + systems::block_steps - 1) / systems::block_steps;
@@ -71,7 +73,8 @@ struct BlockItem {
 /// Runs a kernel over all blocks of steps of all groups, `items_each` work items a block.
 template <class Kernel>
 void over_blocks(const char* name, const scan::LaneMap& map, long items_each, const Kernel& kernel) {
-  Kokkos::parallel_for(name, Kokkos::RangePolicy<Exec>(0, map.groups * systems::blocks(map.steps) * items_each), kernel);
+  Kokkos::parallel_for(name, Kokkos::RangePolicy<Exec>(0, map.groups * systems::blocks(map.steps) * items_each),
+                       kernel);
 }
 
 /// Drivers (T, B, n) and the iterate into the lanes of the slots that `moving` names; padding gets zeros.
@@ -252,7 +255,8 @@ struct FindExactFront {
 
   KOKKOS_INLINE_FUNCTION void operator()(long slot) const {
     if (!active.sequence(slot)) return;
-    const PassedSteps<Real> passed(frame.map, residual, worst, slot, smaller(tolerance, units * rounding), states, tolerance);
+    const PassedSteps<Real> passed(frame.map, residual, worst, slot, smaller(tolerance, units * rounding), states,
+                                   tolerance);
     front(slot) = passed.steps;
     settled(slot) = larger(settled(slot), passed.largest);
   }
@@ -332,7 +336,8 @@ struct CompareOutside {
 
   KOKKOS_INLINE_FUNCTION void operator()(long t, double& sum) const {  // t = 0 is s_1
     for (int i = first; i < first + count; ++i)
-      sum += magnitude(static_cast<double>(iterate.at(t + 1, sequence, i)) - static_cast<double>(oracle(t, sequence, i)));
+      sum +=
+          magnitude(static_cast<double>(iterate.at(t + 1, sequence, i)) - static_cast<double>(oracle(t, sequence, i)));
   }
 };
 

@@ -135,22 +135,34 @@ struct Newton<Real>::Status {
   std::vector<double> residual;
   std::vector<double> settled;  ///< the largest residual that a window has left behind
   std::vector<double> update, resets, bounded;
-  std::vector<double> work;     ///< steps worked on, in multiples of T
-  std::vector<double> done;     ///< share of steps that are settled
+  std::vector<double> work;  ///< steps worked on, in multiples of T
+  std::vector<double> done;  ///< share of steps that are settled
 
   explicit Status(long batch)
-      : iterations(static_cast<std::size_t>(batch), 0), active(iterations.size(), 1), converged(iterations.size(), 0),
-        healing(iterations.size(), 0), residual(iterations.size(), nan), settled(iterations.size(), 0.0),
-        update(iterations.size(), nan), resets(iterations.size(), 0),
-        bounded(iterations.size(), 0), work(iterations.size(), 0), done(iterations.size(), 0) {}
+      : iterations(static_cast<std::size_t>(batch), 0),
+        active(iterations.size(), 1),
+        converged(iterations.size(), 0),
+        healing(iterations.size(), 0),
+        residual(iterations.size(), nan),
+        settled(iterations.size(), 0.0),
+        update(iterations.size(), nan),
+        resets(iterations.size(), 0),
+        bounded(iterations.size(), 0),
+        work(iterations.size(), 0),
+        done(iterations.size(), 0) {}
   bool any_active() const { return std::find(active.begin(), active.end(), 1) != active.end(); }
 };
 
 template <class Real>
 Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& instance, const Setup<Real>& setup)
-    : kind_(kind), instance_(instance), config_(setup.config),
-      line_(setup.line.value_or(parallel::TimeLine(instance.length()))), global_batch_(setup.global_batch),
-      threads_(setup.threads), progress_(setup.progress), windowed_(config_.window != "full"),
+    : kind_(kind),
+      instance_(instance),
+      config_(setup.config),
+      line_(setup.line.value_or(parallel::TimeLine(instance.length()))),
+      global_batch_(setup.global_batch),
+      threads_(setup.threads),
+      progress_(setup.progress),
+      windowed_(config_.window != "full"),
       // A smoother moves settled states again, by what comes after them.
       settles_(config_.stop == deck::Stop::residual && !config_.smoother),
       windows_(window_model(kind, config_, instance.system->state_dim(), instance.system->input_dim(), sizeof(Real),
@@ -166,7 +178,8 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
                                                : std::min(std::max(1L, line_.length()), 10000L);
   if (windowed_ && config_.stop != deck::Stop::residual)
     throw std::invalid_argument("a window needs stop = \"residual\": only residuals tell which states are settled");
-  if (!line_.whole() && (windowed_ || config_.smoother || TrustModel(kind, config_).bound == TrustModel::Bound::relative))
+  if (!line_.whole() &&
+      (windowed_ || config_.smoother || TrustModel(kind, config_).bound == TrustModel::Bound::relative))
     throw std::invalid_argument("windows, the smoother and bounds relative to the states need all steps on one rank");
 
   Guess<Real>& guess = iterate_.guess;
@@ -189,8 +202,8 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
   lay_out();
 }
 
-WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& config, long dim, long inputs, double real_bytes,
-                         double step_flops, long batch, int threads) {
+WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& config, long dim, long inputs,
+                         double real_bytes, double step_flops, long batch, int threads) {
   WindowModel model;
   model.full = config.window == "full";
   if (model.full) return model;
@@ -206,7 +219,8 @@ WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& confi
   const double components = double(2 * dim + inputs + jacobian_components(kind.linearization, dim));
   model.smallest = tuning::smallest_window;
   model.start = tuning::first_window;
-  model.largest = std::max(model.start, static_cast<long>(tuning::frame_bytes(threads) / (real_bytes * components * double(batch))));
+  model.largest = std::max(model.start,
+                           static_cast<long>(tuning::frame_bytes(threads) / (real_bytes * components * double(batch))));
   // Diagonal solvers do simple operations, which processors do faster, and twice as many at half the precision.
   const double pace = dense ? 1 : 16 / real_bytes;
   model.overhead = pace * tuning::launch_flops(threads) / (step_flops * double(batch));
@@ -234,12 +248,14 @@ void Newton<Real>::lay_out() {
     states_ = make_view<scan::Panel<Real>>("states", G, L + 1, dim, lane_width);
     inputs_ = make_view<scan::Panel<Real>>("inputs", G, L, n, lane_width);
     residual_ = make_view<scan::Panel<Real>>("residual", G, L, dim, lane_width);
-    jacobian_ = make_view<scan::Panel<Real>>("jacobian", G, L, jacobian_components(kind_.linearization, dim), lane_width);
+    jacobian_ =
+        make_view<scan::Panel<Real>>("jacobian", G, L, jacobian_components(kind_.linearization, dim), lane_width);
     worst_ = make_view<LaneNumbers<Real>>("worst", G, blocks(L), lane_width);
     resets_ = make_view<LaneNumbers<int>>("resets", G, blocks(L), lane_width);
     lane_numbers_ = make_view<Vector<Real>>("lane numbers", G * lane_width);
   }
-  const bool same = scan_ && map.length == frame_.map.length && map.batch == frame_.map.batch && map.chunks == frame_.map.chunks;
+  const bool same =
+      scan_ && map.length == frame_.map.length && map.batch == frame_.map.batch && map.chunks == frame_.map.chunks;
   frame_.map = map;
   if (!same) {
     active_.sequences = make_view<Vector<int>>("active", slots());
@@ -330,8 +346,7 @@ template <class Real>
 void Newton<Real>::pass_on_states() {
   if (!line_.has_previous() && !line_.has_next()) return;
   const Kokkos::RangePolicy<Exec> each(0, slots());
-  if (line_.has_next())
-    Kokkos::parallel_for("take last state", each, TakeLastState<Real>{frame_, states_, boundary_});
+  if (line_.has_next()) Kokkos::parallel_for("take last state", each, TakeLastState<Real>{frame_, states_, boundary_});
   const auto sent = Kokkos::create_mirror(boundary_), received = Kokkos::create_mirror(boundary_);
   Kokkos::deep_copy(Exec(), sent, boundary_);
   Exec().fence();
@@ -349,7 +364,8 @@ void Newton<Real>::evaluate(Linearization linearization) {
   const bool shaped = config_.damping_factor != 0 || config_.clip_jacobians;
   if (shaped && linearization == kind_.linearization && jacobian_.extent(2) > 0)
     over_blocks("shape Jacobians", frame_.map, 1,
-                ShapeJacobian<Real>{frame_.map, jacobian_, static_cast<Real>(1 - config_.damping_factor), config_.clip_jacobians});
+                ShapeJacobian<Real>{frame_.map, jacobian_, static_cast<Real>(1 - config_.damping_factor),
+                                    config_.clip_jacobians});
 }
 
 /// Finds how far all slots are settled and takes these steps out of the recurrence. Along a time line steps are settled
@@ -359,11 +375,13 @@ std::vector<double> Newton<Real>::find_fronts(std::vector<double> residual) {
   const Kokkos::RangePolicy<Exec> each(0, slots());
   const Real tolerance = static_cast<Real>(config_.tolerance);
   if (windowed_)
-    Kokkos::parallel_for("find fronts", each, FindFront<Real>{frame_, active_, residual_, worst_, tolerance, reached_,
-                                                              slot_front_, slot_settled_});
+    Kokkos::parallel_for(
+        "find fronts", each,
+        FindFront<Real>{frame_, active_, residual_, worst_, tolerance, reached_, slot_front_, slot_settled_});
   else
-    Kokkos::parallel_for("find fronts", each, FindExactFront<Real>{frame_, active_, residual_, states_, worst_, tolerance,
-                                                                   slot_front_, slot_settled_});
+    Kokkos::parallel_for(
+        "find fronts", each,
+        FindExactFront<Real>{frame_, active_, residual_, states_, worst_, tolerance, slot_front_, slot_settled_});
   const auto front = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), slot_front_);
   const auto settled = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), slot_settled_);
   front_.assign(front.data(), front.data() + front.size());
@@ -394,8 +412,8 @@ std::vector<double> Newton<Real>::find_fronts(std::vector<double> residual) {
 template <class Real>
 void Newton<Real>::update() {
   over_blocks("update", frame_.map, items_per_group,
-              Update<Real>{frame_, active_, iterate_.guess, config_.guard, static_cast<Real>(overflow), states_, residual_,
-                           worst_, resets_});
+              Update<Real>{frame_, active_, iterate_.guess, config_.guard, static_cast<Real>(overflow), states_,
+                           residual_, worst_, resets_});
 }
 
 /// Σ |s − oracle| of a sequence over steps [begin, end), which no window holds.
@@ -403,10 +421,11 @@ template <class Real>
 double Newton<Real>::outside(const Recording<Real>& recording, long sequence, long begin, long end) {
   double sum = 0;
   if (recording.oracle.extent(0) == 0 || begin >= end) return sum;
-  Kokkos::parallel_reduce("compare outside", Kokkos::RangePolicy<Exec>(begin, end),
-                          CompareOutside<Real>{iterate_, recording.oracle, sequence, static_cast<int>(recording.measure.first),
-                                               static_cast<int>(recording.measure.count)},
-                          sum);
+  Kokkos::parallel_reduce(
+      "compare outside", Kokkos::RangePolicy<Exec>(begin, end),
+      CompareOutside<Real>{iterate_, recording.oracle, sequence, static_cast<int>(recording.measure.first),
+                           static_cast<int>(recording.measure.count)},
+      sum);
   return sum;
 }
 
@@ -504,7 +523,8 @@ void Newton<Real>::record_mad(const Status& status, long iteration, Recording<Re
   std::vector<double> mad = outside_;
   for (long lane = 0; lane < map.lanes(); ++lane)
     for (long block = 0; block < blocks(map.steps); ++block)
-      mad[static_cast<std::size_t>(sequence(map.sequence_of(lane)))] += host(lane / lane_width, block, lane % lane_width);
+      mad[static_cast<std::size_t>(sequence(map.sequence_of(lane)))] +=
+          host(lane / lane_width, block, lane % lane_width);
   mad = line_.sum(mad);
   for (std::size_t b = 0; b < mad.size(); ++b)
     recording.history.mad.push_back(status.iterations[b] == iteration ? mad[b] / recording.measure.divisor : nan);
@@ -548,8 +568,7 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
         bool all_settled = windowed_;
         for (long j = 0; j < slots(); ++j) {
           const auto b = static_cast<std::size_t>(sequence(j)), slot = static_cast<std::size_t>(j);
-          if (status.iterations[b] == iteration)
-            status.residual[b] = std::max(status.settled[b], residual[slot]);
+          if (status.iterations[b] == iteration) status.residual[b] = std::max(status.settled[b], residual[slot]);
           if (!by_residual || !status.active[b]) continue;
           const Windows::Slot& window = windows_.slots()[slot];
           if (residual[slot] <= config_.tolerance && window.begin + window.length == length) {
@@ -577,7 +596,8 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
     if (last || !status.any_active()) break;
 
     std::vector<char> flags(static_cast<std::size_t>(slots()));
-    for (long j = 0; j < slots(); ++j) flags[static_cast<std::size_t>(j)] = status.active[static_cast<std::size_t>(sequence(j))];
+    for (long j = 0; j < slots(); ++j)
+      flags[static_cast<std::size_t>(j)] = status.active[static_cast<std::size_t>(sequence(j))];
     select(flags, active_);
     trust_.observe(frame_, active_, states_, residual_, jacobian_, worst_, residual);
     scan_->run(active_);

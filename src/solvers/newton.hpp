@@ -28,8 +28,8 @@ class IncrementScan {
 
 /// How a case's windows are sized. `dim`, `inputs` and `real_bytes`: D, n and the size of a number; `step_flops`: operations
 /// of an iteration for one step of one sequence; `batch`: sequences of all ranks.
-WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& config, long dim, long inputs, double real_bytes,
-                         double step_flops, long batch, int threads);
+WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& config, long dim, long inputs,
+                         double real_bytes, double step_flops, long batch, int threads);
 
 template <class Real>
 class Newton : public Solver<Real> {
@@ -78,26 +78,26 @@ class Newton : public Solver<Real> {
   int threads_;
   std::function<void(double)> progress_;
   bool windowed_;
-  bool settles_;                    ///< whether settled steps are left out
+  bool settles_;  ///< whether settled steps are left out
   long max_iterations_;
   Windows windows_;
   scan::Choice choice_;
   Frame frame_;
   Iterate<Real> iterate_;
-  Vector<long> touched_;            ///< of iterate_
-  Vector<long> reached_;            ///< steps of each sequence whose residual passed at the last evaluation
-  std::vector<double> outside_;     ///< Σ |s − oracle| of each sequence outside of its window, while recording
-  std::vector<long> front_;         ///< settled steps of each slot's window, or of this rank's segment
-  std::vector<long> passed_;        ///< settled steps of each slot's window, or of all segments together
-  std::vector<double> settled_;     ///< the largest residual among them
+  Vector<long> touched_;         ///< of iterate_
+  Vector<long> reached_;         ///< steps of each sequence whose residual passed at the last evaluation
+  std::vector<double> outside_;  ///< Σ |s − oracle| of each sequence outside of its window, while recording
+  std::vector<long> front_;      ///< settled steps of each slot's window, or of this rank's segment
+  std::vector<long> passed_;     ///< settled steps of each slot's window, or of all segments together
+  std::vector<double> settled_;  ///< the largest residual among them
 
   scan::Panel<Real> states_, inputs_, residual_, jacobian_;
   LaneNumbers<Real> worst_;
   LaneNumbers<int> resets_;
-  Matrix<Real> boundary_;           ///< (slot, D): a state between two ranks of the time line
+  Matrix<Real> boundary_;  ///< (slot, D): a state between two ranks of the time line
   Vector<Real> lane_numbers_, slot_settled_;
   Vector<long> slot_front_, lengths_;  ///< steps settled by the last evaluation; steps held
-  scan::Active active_, moving_;    ///< slots
+  scan::Active active_, moving_;       ///< slots
   Trust<Real> trust_;
   std::unique_ptr<IncrementScan<Real>> scan_;
   Rows<Real> answer_;

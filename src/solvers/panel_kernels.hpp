@@ -38,8 +38,8 @@ struct Update {
   Real bound;  ///< states beyond it in magnitude have overflowed
   scan::Panel<Real> states;
   scan::Panel<Real> increment;
-  LaneNumbers<Real> worst;   ///< out: max |Δs| of the block
-  LaneNumbers<int> resets;   ///< out: states replaced
+  LaneNumbers<Real> worst;  ///< out: max |Δs| of the block
+  LaneNumbers<int> resets;  ///< out: states replaced
 
   KOKKOS_INLINE_FUNCTION void operator()(long index) const {
     const int first = static_cast<int>(index % items_per_group);

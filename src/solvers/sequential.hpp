@@ -31,7 +31,8 @@ template <class Real>
 class Sequential : public Solver<Real> {
  public:
   Sequential(const systems::Instance<Real>& instance, const parallel::TimeLine& line)
-      : instance_(instance), line_(line),
+      : instance_(instance),
+        line_(line),
         answer_(make_view<Rows<Real>>("answer", instance.length(), instance.batch(), instance.system->state_dim())) {}
 
   Outcome solve(Recording<Real>*) override {

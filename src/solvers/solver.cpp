@@ -14,8 +14,8 @@ std::unique_ptr<Solver<Real>> make_solver(const systems::Instance<Real>& instanc
   const SolverKind* kind = find_kind(setup.config.kind);
   if (!kind) throw std::invalid_argument("no solver is named '" + setup.config.kind + "'");
   if (setup.line && setup.line->steps().size() != instance.length())
-    throw std::invalid_argument("the instance has " + std::to_string(instance.length()) + " steps, its time line says " +
-                                std::to_string(setup.line->steps().size()));
+    throw std::invalid_argument("the instance has " + std::to_string(instance.length()) +
+                                " steps, its time line says " + std::to_string(setup.line->steps().size()));
   if (!kind->iterative)
     return std::make_unique<Sequential<Real>>(instance, setup.line.value_or(parallel::TimeLine(instance.length())));
   return std::make_unique<Newton<Real>>(*kind, instance, setup);

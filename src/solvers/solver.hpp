@@ -16,11 +16,11 @@ namespace elkhorn::solvers {
 
 /// What a solve says of each sequence of this rank.
 struct Outcome {
-  std::vector<long> iterations;  ///< steps taken; 1 for the sequential solver
-  std::vector<double> residual;  ///< max_t |s_t − f_t(s_{t−1})| of the answer; NaN where it was not evaluated
-  std::vector<char> converged;   ///< by the chosen stop rule
-  std::vector<char> healing;     ///< the guard still replaced states in the last iteration
-  std::vector<double> work;      ///< steps worked on, all iterations together, in multiples of T
+  std::vector<long> iterations;      ///< steps taken; 1 for the sequential solver
+  std::vector<double> residual;      ///< max_t |s_t − f_t(s_{t−1})| of the answer; NaN where it was not evaluated
+  std::vector<char> converged;       ///< by the chosen stop rule
+  std::vector<char> healing;         ///< the guard still replaced states in the last iteration
+  std::vector<double> work;          ///< steps worked on, all iterations together, in multiples of T
   parallel::Traffic each_iteration;  ///< of this rank along its time line, at most
 };
 
@@ -34,9 +34,9 @@ struct Recording {
 
 /// How many bytes one rank needs, by what they hold.
 struct MemoryModel {
-  double drivers = 0;   ///< the instance's own drivers and initial states
-  double answer = 0;    ///< (T, B, D)
-  double solver = 0;    ///< panels and work memory
+  double drivers = 0;  ///< the instance's own drivers and initial states
+  double answer = 0;   ///< (T, B, D)
+  double solver = 0;   ///< panels and work memory
   double total() const { return drivers + answer + solver; }
 };
 

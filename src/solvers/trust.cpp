@@ -122,7 +122,8 @@ struct Rescale {
     }
     const Real least = static_cast<Real>(least_scale) * reach(b);
     for (int i = 0; i < dim; ++i)
-      bounds(slot, i) = reach(b) > Real(0) ? factor * larger(scales(b, i), least) : std::numeric_limits<Real>::infinity();
+      bounds(slot, i) =
+          reach(b) > Real(0) ? factor * larger(scales(b, i), least) : std::numeric_limits<Real>::infinity();
   }
 };
 
@@ -136,7 +137,7 @@ struct SetRegions {
   scan::StepBound<Real> bound;  ///< of each lane
   scan::StepBound<Real> most;   ///< the largest σ² of each lane
   scan::Panel<Real> residual;
-  scan::Panel<Real> regions;    ///< out (group, step, 1, lane)
+  scan::Panel<Real> regions;  ///< out (group, step, 1, lane)
 
   KOKKOS_INLINE_FUNCTION void operator()(long index) const {
     const int first = static_cast<int>(index % items_per_group);
@@ -178,7 +179,8 @@ struct Mend {
     const int dim = static_cast<int>(residual.extent(2)), entries = static_cast<int>(jacobian.extent(2));
     const P none(Real(0));
     for (long k = item.begin; k < item.end; ++k) {
-      const auto before = scan::strip<P>(states, item.group, k, first), now = scan::strip<P>(states, item.group, k + 1, first);
+      const auto before = scan::strip<P>(states, item.group, k, first),
+                 now = scan::strip<P>(states, item.group, k + 1, first);
       const auto r = scan::strip<P>(residual, item.group, k, first);
       const auto a = scan::strip<P>(jacobian, item.group, k, first);
       P worst = none, state = none, steep = none;
@@ -305,11 +307,10 @@ void Trust<Real>::observe(const Frame& frame, const scan::Active& active, const 
   Kokkos::parallel_for("sum squares", Kokkos::RangePolicy<Exec>(0, map.lanes()),
                        SumSquares<Real>{frame, active, states, residual, known_, trusted_, passed_, lane_sums_});
   Kokkos::parallel_for("rescale", slots,
-                       Rescale<Real>{frame, active, static_cast<Real>(model_.factor), initial_, lane_sums_, passed_, sums_,
-                                     scales_, trusted_, counted_, reach_, known_, slot_bounds_});
+                       Rescale<Real>{frame, active, static_cast<Real>(model_.factor), initial_, lane_sums_, passed_,
+                                     sums_, scales_, trusted_, counted_, reach_, known_, slot_bounds_});
   scan::spread_bounds(map, slot_bounds_, bound_);
-  if (model_.mend)
-    over_blocks("mend", map, items_per_group, Mend<Real>{frame, active, states, residual, jacobian});
+  if (model_.mend) over_blocks("mend", map, items_per_group, Mend<Real>{frame, active, states, residual, jacobian});
   if (!model_.by_step) return;
 
   // Where residuals fall no more for rounding, a narrower region lets float32 come closer.
@@ -336,8 +337,8 @@ void Trust<Real>::observe(const Frame& frame, const scan::Active& active, const 
   Kokkos::deep_copy(Exec(), slot_sigma2_, sigma2);
   scan::spread_bounds(map, slot_sigma2_, lane_sigma2_);
   over_blocks("set regions", map, items_per_group,
-              SetRegions<Real>{frame, active, static_cast<Real>(model_.factor > 0 ? model_.calm / model_.factor : 1), bound_,
-                               lane_sigma2_, residual, region_.each});
+              SetRegions<Real>{frame, active, static_cast<Real>(model_.factor > 0 ? model_.calm / model_.factor : 1),
+                               bound_, lane_sigma2_, residual, region_.each});
 }
 
 template <class Real>

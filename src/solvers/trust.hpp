@@ -20,12 +20,12 @@ namespace elkhorn::solvers {
 struct TrustModel {
   enum class Bound { none, absolute, relative };
   Bound bound = Bound::none;
-  double factor = 0;       ///< the bound itself, or κ
-  bool damped = false;     ///< a trust region at all
-  bool by_step = false;    ///< σ² differs from step to step
-  double sigma2 = 0;       ///< of all steps, or its largest value
-  double calm = 0;         ///< θ
-  bool mend = false;       ///< steps that overflowed or are rounding only count as solved
+  double factor = 0;     ///< the bound itself, or κ
+  bool damped = false;   ///< a trust region at all
+  bool by_step = false;  ///< σ² differs from step to step
+  double sigma2 = 0;     ///< of all steps, or its largest value
+  double calm = 0;       ///< θ
+  bool mend = false;     ///< steps that overflowed or are rounding only count as solved
 
   TrustModel() = default;
   TrustModel(const SolverKind& kind, const deck::SolverConfig& config);
@@ -60,22 +60,22 @@ class Trust {
 
  private:
   TrustModel model_;
-  Matrix<Real> initial_;    ///< (B, D)
+  Matrix<Real> initial_;  ///< (B, D)
   scan::StepBound<Real> bound_;
   scan::TrustRegion<Real> region_;
 
   // of sequences
-  Matrix<double> sums_;     ///< Σ s² over the trusted prefix, s_0 included
+  Matrix<double> sums_;  ///< Σ s² over the trusted prefix, s_0 included
   Matrix<Real> scales_;
-  Vector<long> trusted_;    ///< length of the trusted prefix
-  Vector<long> counted_;    ///< states in the sums
-  Vector<Real> reach_;      ///< max_d scale
-  Vector<int> known_;       ///< the scale at the guess is known
+  Vector<long> trusted_;  ///< length of the trusted prefix
+  Vector<long> counted_;  ///< states in the sums
+  Vector<Real> reach_;    ///< max_d scale
+  Vector<int> known_;     ///< the scale at the guess is known
   std::vector<double> caution_, best_;
   std::vector<int> waiting_;
   // of the frame
   scan::Panel<double> lane_sums_;
-  Vector<long> passed_;        ///< trusted prefix by the last evaluation
+  Vector<long> passed_;  ///< trusted prefix by the last evaluation
   Matrix<Real> slot_bounds_, slot_sigma2_;
   scan::StepBound<Real> lane_sigma2_;
 };

@@ -29,7 +29,8 @@ constexpr int content = 16;
 
 Windows::Windows(const WindowModel& model, long length, long batch) : model_(model), length_(length), batch_(batch) {
   if (model_.full) model_.start = model_.smallest = model_.largest = length;
-  for (long* width : {&model_.start, &model_.smallest, &model_.largest}) *width = std::clamp(*width, 1L, std::max(1L, length));
+  for (long* width : {&model_.start, &model_.smallest, &model_.largest})
+    *width = std::clamp(*width, 1L, std::max(1L, length));
   restart();
 }
 
@@ -109,7 +110,8 @@ void Windows::search() {
 double Windows::iterations_left(double residual, double before) const {
   if (residual <= model_.tolerance) return 0;
   const double rate = before > 0 ? residual / before : 1;
-  return rate < falls ? std::log(residual / model_.tolerance) / -std::log(rate) : std::numeric_limits<double>::infinity();
+  return rate < falls ? std::log(residual / model_.tolerance) / -std::log(rate)
+                      : std::numeric_limits<double>::infinity();
 }
 
 void Windows::observe(std::size_t slot, long front, double residual, bool finished) {
@@ -185,8 +187,7 @@ Windows::Change Windows::plan() const {
   if (any_left && ((!model_.full && width != width_) || idle_ >= model_.move_cost)) {
     change.reframe = true;
     for (const Slot& slot : slots_)
-      if (progress_[static_cast<std::size_t>(slot.sequence)].finished < 2)
-        change.next.push_back(next_slot(slot));
+      if (progress_[static_cast<std::size_t>(slot.sequence)].finished < 2) change.next.push_back(next_slot(slot));
     change.moving.assign(change.next.size(), 1);
     return change;
   }
@@ -207,9 +208,7 @@ Windows::Change Windows::plan() const {
 
 bool Windows::restarts(const Slot& slot) const { return progress_[static_cast<std::size_t>(slot.sequence)].restart; }
 
-bool Windows::Change::any() const {
-  return reframe || std::find(moving.begin(), moving.end(), 1) != moving.end();
-}
+bool Windows::Change::any() const { return reframe || std::find(moving.begin(), moving.end(), 1) != moving.end(); }
 
 void Windows::apply(const Change& change) {
   for (std::size_t j = 0; j < change.next.size(); ++j)

@@ -19,14 +19,15 @@ namespace elkhorn::solvers {
 /// W and so do windows, up to `largest`, which memory or a cache bounds; where the front creeps (chaotic and marginally
 /// stable systems) W beyond its reach is wasted work.
 struct WindowModel {
-  bool full = true;           ///< all steps at once, except for chunks that are settled; of the rest only move_cost matters
+  bool full = true;  ///< all steps at once, except for chunks that are settled; of the rest only move_cost matters
   long start = 0;
   long smallest = 0;
-  long largest = 0;           ///< smallest = start = largest: a fixed width
-  double overhead = 0;        ///< cost of an iteration besides its steps, in steps
-  double tolerance = 0;       ///< residuals of settled steps
-  bool eager = false;         ///< linear convergence: windows wait for their last steps, and a wider window is tried wherever it may cost less; otherwise where it clearly does
-  double move_cost = 0.25;    ///< cost of moving a window, in iterations of it
+  long largest = 0;      ///< smallest = start = largest: a fixed width
+  double overhead = 0;   ///< cost of an iteration besides its steps, in steps
+  double tolerance = 0;  ///< residuals of settled steps
+  bool eager =
+      false;  ///< linear convergence: windows wait for their last steps, and a wider window is tried wherever it may cost less; otherwise where it clearly does
+  double move_cost = 0.25;  ///< cost of moving a window, in iterations of it
 };
 
 class Windows {
@@ -54,9 +55,9 @@ class Windows {
   void passed(std::size_t slot, long front);
 
   struct Change {
-    bool reframe = false;         ///< the slots or the frame's width changed: everything is to be packed anew
-    std::vector<char> moving;     ///< slots whose window moves (all but finished ones where `reframe`)
-    std::vector<Slot> next;       ///< the slots after the change
+    bool reframe = false;      ///< the slots or the frame's width changed: everything is to be packed anew
+    std::vector<char> moving;  ///< slots whose window moves (all but finished ones where `reframe`)
+    std::vector<Slot> next;    ///< the slots after the change
     bool any() const;
   };
   /// What is worth changing before the next iteration. `apply` makes it so.
@@ -71,25 +72,25 @@ class Windows {
     long width = 0, best = 0;
     double best_cost = 0;  ///< a step of progress with the best width; 0: not known yet
     bool growing = true;
-    int measured = 0;      ///< how often the best width was measured again
+    int measured = 0;  ///< how often the best width was measured again
     // with this width, over all sequences:
     double iterations = 0, advance = 0;
     long wholes = 0, moves = 0;  ///< windows that settled as a whole, and how often one moved
   };
   /// What the window of one sequence does.
   struct Progress {
-    long width = 0;        ///< of its window at most, less than the frame's after a stall
-    long front = 0;        ///< settled steps
-    long since = 0;        ///< where the front was when the width was set
-    long iterations = 0;   ///< with this width
-    double lowest = 0;     ///< residual of the window since then; 0: not known yet
-    int stuck = 0;         ///< iterations since it fell
-    double wasted = 0;     ///< iterations' worth of settled steps since the window was last moved
-    double last = 0;       ///< residual of the window an iteration ago; 0: it has moved since
-    bool waits = false;    ///< all of the window is about to settle
+    long width = 0;       ///< of its window at most, less than the frame's after a stall
+    long front = 0;       ///< settled steps
+    long since = 0;       ///< where the front was when the width was set
+    long iterations = 0;  ///< with this width
+    double lowest = 0;    ///< residual of the window since then; 0: not known yet
+    int stuck = 0;        ///< iterations since it fell
+    double wasted = 0;    ///< iterations' worth of settled steps since the window was last moved
+    double last = 0;      ///< residual of the window an iteration ago; 0: it has moved since
+    bool waits = false;   ///< all of the window is about to settle
     bool resized = false;
     bool restart = false;  ///< the window stalled: states ahead of the front are worth less than the guess
-    int finished = 0;      ///< iterations since the sequence finished; its last residual is still to be looked at after one
+    int finished = 0;  ///< iterations since the sequence finished; its last residual is still to be looked at after one
   };
   void measure(long width);
   void search();

@@ -49,11 +49,11 @@ Array read_drivers(const deck::Case& c, long inputs, long extra) {
   if (a.shape.size() == 1) a.shape = {a.shape[0], 1, 1};
   if (a.shape.size() == 2) a.shape = {a.shape[0], 1, a.shape[1]};
   if (a.shape[2] != inputs)
-    throw InputError(c.origin(key), fmt::format("{} holds {} numbers a step, the system takes {}", c.drivers,
-                                                a.shape[2], inputs));
+    throw InputError(c.origin(key),
+                     fmt::format("{} holds {} numbers a step, the system takes {}", c.drivers, a.shape[2], inputs));
   if (a.shape[1] != 1 && a.shape[1] != c.batch)
-    throw InputError(c.origin(key), fmt::format("{} holds {} sequences, problem.batch is {}", c.drivers, a.shape[1],
-                                                c.batch));
+    throw InputError(c.origin(key),
+                     fmt::format("{} holds {} sequences, problem.batch is {}", c.drivers, a.shape[1], c.batch));
   if (c.length > 0 && a.shape[0] < c.length + extra)
     throw InputError(c.origin(key), fmt::format("{} holds {} steps, problem.length = {} needs {}", c.drivers,
                                                 a.shape[0], c.length, c.length + extra));
@@ -66,11 +66,11 @@ Array read_initial_state(const deck::Case& c, long dim) {
   Array a = read_numbers(c, c.initial_state, key, {1, 2});
   if (a.shape.size() == 1) a.shape = {1, a.shape[0]};
   if (a.shape[1] != dim)
-    throw InputError(c.origin(key), fmt::format("{} holds {} numbers a state, the system has {}", c.initial_state,
-                                                a.shape[1], dim));
+    throw InputError(c.origin(key),
+                     fmt::format("{} holds {} numbers a state, the system has {}", c.initial_state, a.shape[1], dim));
   if (a.shape[0] != 1 && a.shape[0] != c.batch)
-    throw InputError(c.origin(key), fmt::format("{} holds {} sequences, problem.batch is {}", c.initial_state,
-                                                a.shape[0], c.batch));
+    throw InputError(c.origin(key),
+                     fmt::format("{} holds {} sequences, problem.batch is {}", c.initial_state, a.shape[0], c.batch));
   return a;
 }
 
@@ -184,11 +184,11 @@ Matrix<Real> make_initial_state(const deck::Case& c, long dim, parallel::Range b
   const Array a = file ? read_initial_state(c, dim) : Array{};
   for (long b = batch.begin; b < batch.end; ++b)
     for (long i = 0; i < dim; ++i)
-      host(b - batch.begin, i) = static_cast<Real>(
-          file ? a.values[static_cast<std::size_t>((a.shape[0] == 1 ? 0 : b) * dim + i)]
-          : c.initial_state == "random"
-              ? random_normal(c.seed, Stream::initial_state, static_cast<std::uint64_t>(b * dim + i))
-              : 0.0);
+      host(b - batch.begin, i) =
+          static_cast<Real>(file ? a.values[static_cast<std::size_t>((a.shape[0] == 1 ? 0 : b) * dim + i)]
+                            : c.initial_state == "random"
+                                ? random_normal(c.seed, Stream::initial_state, static_cast<std::uint64_t>(b * dim + i))
+                                : 0.0);
   Kokkos::deep_copy(initial, host);
   return initial;
 }

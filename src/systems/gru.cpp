@@ -20,9 +20,7 @@ struct GruCell {
   double flops(Linearization l) const {
     const double H = gates.hidden(), n = gates.inputs();
     const double step = 6 * H * (H + n) + 12 * H;
-    return l == Linearization::dense ? step + 6 * H * H + 12 * H
-           : l == Linearization::diagonal ? step + 18 * H
-                                          : step;
+    return l == Linearization::dense ? step + 6 * H * H + 12 * H : l == Linearization::diagonal ? step + 18 * H : step;
   }
 
   template <Linearization L, class S, class U, class Out>
@@ -42,8 +40,8 @@ struct GruCell {
 }  // namespace
 
 Registration register_gru() {
-  return register_recurrent<GruCell>(
-      recurrent_info("gru", "gated recurrent unit, PyTorch's formulas and weight names"), {"gru", 3, 1});
+  return register_recurrent<GruCell>(recurrent_info("gru", "gated recurrent unit, PyTorch's formulas and weight names"),
+                                     {"gru", 3, 1});
 }
 
 }  // namespace elkhorn::systems

@@ -41,8 +41,8 @@ Array matrix_of(const deck::Case& c) {
   }
   const Array a = read_weights(c, "matrix", {-1, -1});
   if (a.shape[0] != a.shape[1])
-    throw InputError(c.origin("system.weights"), c.weights + "/matrix has shape " + record::shape_text(a.shape) +
-                                                     ", a square one is needed");
+    throw InputError(c.origin("system.weights"),
+                     c.weights + "/matrix has shape " + record::shape_text(a.shape) + ", a square one is needed");
   if (c.state_dim > 0 && c.state_dim != a.shape[0])
     throw InputError(c.origin("system.state_dim"), "is " + std::to_string(c.state_dim) + ", but the matrix in " +
                                                        c.weights + " has D = " + std::to_string(a.shape[0]));

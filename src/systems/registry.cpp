@@ -10,7 +10,7 @@ namespace {
 
 std::vector<Registration>& registrations() {
   static std::vector<Registration> all = {register_gru(),    register_lstm(),     register_rnn(),
-                                                register_ar_gru(), register_lorenz96(), register_linear()};
+                                          register_ar_gru(), register_lorenz96(), register_linear()};
   return all;
 }
 

@@ -25,8 +25,8 @@ struct SystemInfo {
   long fixed_state_dim = 0;    ///< 0: the deck's `state_dim` (or the weights file) chooses D
   long default_state_dim = 0;  ///< used where the deck says nothing and the weights are random
   long min_state_dim = 1;
-  bool has_weights = true;     ///< takes `weights = "file.h5:/group"`
-  bool has_drivers = true;     ///< takes `drivers = "file.h5:/dataset"`
+  bool has_weights = true;  ///< takes `weights = "file.h5:/group"`
+  bool has_drivers = true;  ///< takes `drivers = "file.h5:/dataset"`
   std::vector<Option> options;
 };
 

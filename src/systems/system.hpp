@@ -69,8 +69,8 @@ class System {
 template <class Real>
 struct Instance {
   std::shared_ptr<const System<Real>> system;
-  Rows<Real> drivers;     ///< (T, B, n)
-  Matrix<Real> initial;   ///< (B, D): s_0
+  Rows<Real> drivers;    ///< (T, B, n)
+  Matrix<Real> initial;  ///< (B, D): s_0
   long length() const { return static_cast<long>(drivers.extent(0)); }
   long batch() const { return static_cast<long>(drivers.extent(1)); }
 };
@@ -81,8 +81,8 @@ Instance<Real> segment_of(const Instance<Real>& whole, parallel::Range steps) {
   Instance<Real> out{whole.system, {}, whole.initial};
   out.drivers = make_view<Rows<Real>>("drivers", steps.size(), whole.batch(), whole.drivers.extent(2));
   if (out.drivers.size() > 0)
-    Kokkos::deep_copy(out.drivers, Kokkos::subview(whole.drivers, std::make_pair(steps.begin, steps.end), Kokkos::ALL,
-                                                   Kokkos::ALL));
+    Kokkos::deep_copy(out.drivers,
+                      Kokkos::subview(whole.drivers, std::make_pair(steps.begin, steps.end), Kokkos::ALL, Kokkos::ALL));
   return out;
 }
 

@@ -35,8 +35,8 @@ class Math : public ::testing::Test {
       for (int w = 0; w < 8; ++w)
         x.set(w, Real(i % 4 == 0   ? std::min(high, std::max(low, (w % 2 ? -1 : 1) * std::exp2(exponent(rng))))
                       : i % 4 == 1 ? near(rng)
-                                   : i % 4 == 2 ? middle(rng)
-                                                : wide(rng)));
+                      : i % 4 == 2 ? middle(rng)
+                                   : wide(rng)));
       const P y = f(x);
       for (int w = 0; w < 8; ++w) result = std::max(result, ulps<Real>(y[w], exact(static_cast<long double>(x[w]))));
     }
@@ -50,12 +50,15 @@ TYPED_TEST(Math, ErrorsAreWithinTheStatedBounds) {
   using Real = TypeParam;
   const double bound = sizeof(Real) == 8 ? 1.7 : 2.7;
   const double range = sizeof(Real) == 8 ? 700 : 85;
-  const double e = this->worst(-range, range, [](auto x) { return exponential(x); }, [](long double x) { return std::exp(x); });
-  const double t = this->worst(-25, 25, [](auto x) { return hyperbolic_tangent(x); }, [](long double x) { return std::tanh(x); });
-  const double s = this->worst(-range, range, [](auto x) { return sigmoid(x); },
-                               [](long double x) { return 1.0L / (1.0L + std::exp(-x)); });
-  const double p = this->worst(-range, range, [](auto x) { return softplus(x); },
-                               [](long double x) { return std::fmax(x, 0.0L) + std::log1p(std::exp(-std::fabs(x))); });
+  const double e = this->worst(
+      -range, range, [](auto x) { return exponential(x); }, [](long double x) { return std::exp(x); });
+  const double t = this->worst(
+      -25, 25, [](auto x) { return hyperbolic_tangent(x); }, [](long double x) { return std::tanh(x); });
+  const double s = this->worst(
+      -range, range, [](auto x) { return sigmoid(x); }, [](long double x) { return 1.0L / (1.0L + std::exp(-x)); });
+  const double p = this->worst(
+      -range, range, [](auto x) { return softplus(x); },
+      [](long double x) { return std::fmax(x, 0.0L) + std::log1p(std::exp(-std::fabs(x))); });
   std::printf("ulp: exp %.2f tanh %.2f sigmoid %.2f softplus %.2f\n", e, t, s, p);
   EXPECT_LE(e, bound);
   EXPECT_LE(t, bound);
@@ -69,7 +72,9 @@ TEST(MathOfDoubles, ForFloatsIsFarWithinTheirRounding) {
   for (int i = -8000; i <= 8000; ++i) {
     const double x = i * 0.005;
     const Pack<double, 8> lanes(x);
-    const auto see = [&](double got, double exact) { worst = std::max(worst, std::fabs(got - exact) / std::fabs(exact)); };
+    const auto see = [&](double got, double exact) {
+      worst = std::max(worst, std::fabs(got - exact) / std::fabs(exact));
+    };
     see(exponential<float>(lanes)[1], std::exp(x));
     see(sigmoid<float>(lanes)[2], 1 / (1 + std::exp(-x)));
     see(softplus<float>(lanes)[3], std::fmax(x, 0) + std::log1p(std::exp(-std::fabs(x))));

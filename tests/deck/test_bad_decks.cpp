@@ -271,8 +271,9 @@ TEST(Ranks, MustBeDividedByTimeRanksAndThatIsSaidFirst) {
 TEST(Ranks, RefuseWhatTheyCannotShareInTime) {
   const DeckFiles files;
   const auto refusal = [&](const std::string& solver, int n_ranks) {
-    const std::string deck = "[system]\nkind = \"gru\"\n[problem]\nlength = 10\n[parallel]\ntime_ranks = " +
-                             std::to_string(n_ranks) + "\n[[solver]]\nkind = \"elk\"\n" + solver;
+    const std::string deck =
+        "[system]\nkind = \"gru\"\n[problem]\nlength = 10\n[parallel]\ntime_ranks = " + std::to_string(n_ranks) +
+        "\n[[solver]]\nkind = \"elk\"\n" + solver;
     const std::string file = files.write("shared.toml", deck);
     try {
       check_ranks(load_plan({file}).cases, n_ranks);
@@ -282,11 +283,12 @@ TEST(Ranks, RefuseWhatTheyCannotShareInTime) {
     return std::string();
   };
   const std::string sigma2 = "sigma2 = 1e4\n";
-  for (const auto& [text, start] : {std::pair<std::string, std::string>{sigma2 + "window = 4\n", ":10: solver.window: "},
-                                    {sigma2 + "damping = \"smoother\"\n", ":10: solver.damping: "},
-                                    {"sigma2 = \"adaptive\"\n", ":9: solver.sigma2: "},
-                                    {sigma2 + "step_bound = 0.5\n", ":10: solver.step_bound: "},
-                                    {sigma2 + "scan = \"flat\"\n", ":10: solver.scan: "}}) {
+  for (const auto& [text, start] :
+       {std::pair<std::string, std::string>{sigma2 + "window = 4\n", ":10: solver.window: "},
+        {sigma2 + "damping = \"smoother\"\n", ":10: solver.damping: "},
+        {"sigma2 = \"adaptive\"\n", ":9: solver.sigma2: "},
+        {sigma2 + "step_bound = 0.5\n", ":10: solver.step_bound: "},
+        {sigma2 + "scan = \"flat\"\n", ":10: solver.scan: "}}) {
     EXPECT_EQ(refusal(text, 2).rfind(start + "is not available", 0), 0u) << refusal(text, 2);
     EXPECT_NE(refusal(text, 2).find("parallel.time_ranks = 1"), std::string::npos);
     EXPECT_EQ(refusal(text, 1), "");

@@ -94,8 +94,14 @@ TEST(Interrupt, SchedulersTellTheTimeLimit) {
 
 TEST(Interrupt, TimesAreReadAsPeopleWriteThem) {
   const Origin origin{"--time-limit", "", 0};
-  for (const auto& [text, seconds] : {std::pair{"90", 90.0}, {"90s", 90}, {"1.5m", 90}, {"2h", 7200}, {".5", 0.5},
-                                      {"30:00", 1800}, {"1:30:00", 5400}, {"100:00:01", 360001}})
+  for (const auto& [text, seconds] : {std::pair{"90", 90.0},
+                                      {"90s", 90},
+                                      {"1.5m", 90},
+                                      {"2h", 7200},
+                                      {".5", 0.5},
+                                      {"30:00", 1800},
+                                      {"1:30:00", 5400},
+                                      {"100:00:01", 360001}})
     EXPECT_EQ(seconds_of(text, origin), seconds) << text;
   for (const char* text : {"", "0", "0:00", "-1", "1:2", "1:60", "5 m", "2d", "1e3", "nan", "inf", "1:00:00:00"}) {
     try {

@@ -87,7 +87,8 @@ class RecorderTest : public testing::Test {
 
 TEST_F(RecorderTest, AJournalOfVersion1_0IsResumed) {
   auto json = to_json(cases_[1]);
-  for (const char* name : {"time_first_s", "official", "unofficial_because", "outliers", "roof_bound"}) json.erase(name);
+  for (const char* name : {"time_first_s", "official", "unofficial_because", "outliers", "roof_bound"})
+    json.erase(name);
   const CaseResult back = from_json(json);
   EXPECT_EQ(back.time_median_s, cases_[1].time_median_s);
   EXPECT_FALSE(back.official);

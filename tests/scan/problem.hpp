@@ -18,7 +18,8 @@ struct Problem {
   std::vector<double> r, a;  // (T, B, D), (T, B, D or D·D)
 
   int components() const { return dense ? D * D : D; }
-  Problem(long T_, long B_, int D_, bool dense_, unsigned seed, double gain = 0.9) : T(T_), B(B_), D(D_), dense(dense_) {
+  Problem(long T_, long B_, int D_, bool dense_, unsigned seed, double gain = 0.9)
+      : T(T_), B(B_), D(D_), dense(dense_) {
     std::mt19937_64 rng(seed);
     std::normal_distribution<double> normal;
     r.resize(std::size_t(T * B * D));
@@ -49,7 +50,8 @@ inline std::vector<double> reference(const Problem& p, double sigma2, const std:
       if (sigma2 > 0) {
         for (int i = 0; i < D; ++i)
           for (int j = 0; j < D; ++j)
-            for (int k = 0; k < D; ++k) AP[std::size_t(i * D + j)] += A[std::size_t(i * D + k)] * P[std::size_t(k * D + j)];
+            for (int k = 0; k < D; ++k)
+              AP[std::size_t(i * D + j)] += A[std::size_t(i * D + k)] * P[std::size_t(k * D + j)];
         for (int i = 0; i < D; ++i)
           for (int j = 0; j < D; ++j) {
             pred[std::size_t(i * D + j)] = i == j;
@@ -106,7 +108,8 @@ struct Panels {
   Panel<Real> jacobian, increment;
 
   Panels(const Problem& p, long chunks) : map(p.T, p.B, chunks) {
-    jacobian = Panel<Real>("jacobian", std::size_t(map.groups), std::size_t(map.steps), std::size_t(p.components()), lane_width);
+    jacobian = Panel<Real>("jacobian", std::size_t(map.groups), std::size_t(map.steps), std::size_t(p.components()),
+                           lane_width);
     increment = Panel<Real>("increment", std::size_t(map.groups), std::size_t(map.steps), std::size_t(p.D), lane_width);
     const auto J = Kokkos::create_mirror_view(jacobian);
     const auto R = Kokkos::create_mirror_view(increment);

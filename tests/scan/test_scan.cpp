@@ -161,11 +161,10 @@ TYPED_TEST(ScanTest, SettledStepsMayBeLeftOut) {
 
 template <class Element>
 class SummaryTest : public ::testing::Test {};
-using AllElements =
-    ::testing::Types<AffineDiagonal<float>, AffineDiagonal<double>, AffineDiagonalClamped<float>,
-                     AffineDiagonalClamped<double>, AffineDense<float>, AffineDense<double>, KalmanDiagonal<float>,
-                     KalmanDiagonal<double>, KalmanVariance<float>, KalmanVariance<double>, KalmanDense<float>,
-                     KalmanDense<double>>;
+using AllElements = ::testing::Types<AffineDiagonal<float>, AffineDiagonal<double>, AffineDiagonalClamped<float>,
+                                     AffineDiagonalClamped<double>, AffineDense<float>, AffineDense<double>,
+                                     KalmanDiagonal<float>, KalmanDiagonal<double>, KalmanVariance<float>,
+                                     KalmanVariance<double>, KalmanDense<float>, KalmanDense<double>>;
 TYPED_TEST_SUITE(SummaryTest, AllElements);
 
 /// Summaries of single steps, composed in both groupings and applied to a state.
@@ -219,7 +218,8 @@ TYPED_TEST(SummaryTest, CompositionIsAssociativeAndAgreesWithAppendingAndAdvanci
     e.compose(reversed, s2, 0, scratch);
     e.compose(reversed, s1, 0, scratch);
     double difference = 0;
-    for (int i = 0; i < e.summary_size(); ++i) difference = std::max(difference, std::fabs(double(reversed[i] - left[i])));
+    for (int i = 0; i < e.summary_size(); ++i)
+      difference = std::max(difference, std::fabs(double(reversed[i] - left[i])));
     ASSERT_GT(difference, 0.01);
     // a state after step 0, then through steps 1..3 one by one and at once
     const S x = take(e.state_size()), y = take(e.state_size());

@@ -50,7 +50,8 @@ TYPED_TEST(SmootherTest, IsTheLevenbergMarquardtStepOnEveryEngine) {
         std::mt19937_64 rng(unsigned(T * 100 + B * 10 + D));
         std::normal_distribution<double> normal;
         const std::size_t n = std::size_t(T * D);
-        std::vector<std::vector<double>> A(std::size_t(B), std::vector<double>(std::size_t(T * D * D), 0.0)), r, expected;
+        std::vector<std::vector<double>> A(std::size_t(B), std::vector<double>(std::size_t(T * D * D), 0.0)), r,
+            expected;
         for (long b = 0; b < B; ++b) {
           std::vector<double>& a = A[std::size_t(b)];
           for (long t = 0; t < T; ++t)
@@ -85,7 +86,8 @@ TYPED_TEST(SmootherTest, IsTheLevenbergMarquardtStepOnEveryEngine) {
               for (long b = 0; b < B; ++b) {
                 const long lane = t / map.steps * B + b;
                 for (int i = 0; i < D; ++i) {
-                  R(lane / lane_width, t % map.steps, i, lane % lane_width) = Real(r[std::size_t(b)][std::size_t(t * D + i)]);
+                  R(lane / lane_width, t % map.steps, i, lane % lane_width) =
+                      Real(r[std::size_t(b)][std::size_t(t * D + i)]);
                   for (int j = 0; j < D; ++j)
                     if (dense || i == j)
                       J(lane / lane_width, t % map.steps, dense ? i * D + j : i, lane % lane_width) =

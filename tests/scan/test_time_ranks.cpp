@@ -37,9 +37,12 @@ struct Case {
   }
 };
 constexpr double infinity = std::numeric_limits<double>::infinity();
-const Case cases[] = {{"affine diagonal", false, 0, infinity}, {"affine dense", true, 0, infinity},
-                      {"Kalman diagonal", false, 10, infinity}, {"Kalman dense", true, 10, infinity},
-                      {"clamped", false, 0, 0.7},               {"clamped filter", false, 10, 0.7}};
+const Case cases[] = {{"affine diagonal", false, 0, infinity},
+                      {"affine dense", true, 0, infinity},
+                      {"Kalman diagonal", false, 10, infinity},
+                      {"Kalman dense", true, 10, infinity},
+                      {"clamped", false, 0, 0.7},
+                      {"clamped filter", false, 10, 0.7}};
 
 void run(const Case& c, Engine engine, const Panels<double>& panels, int D, const parallel::TimeLine& line) {
   const auto scan = [&](const auto& element) {
@@ -70,7 +73,8 @@ TEST(TimeRanks, EveryElementAgreesWithTheRecursion) {
           const std::vector<double> all = reference(whole, c.sigma2, bounds);
           const parallel::TimeLine line(row, T);
           const Problem mine = segment_of(whole, line.steps());
-          const std::vector<double> expected(all.begin() + line.steps().begin * B * D, all.begin() + line.steps().end * B * D);
+          const std::vector<double> expected(all.begin() + line.steps().begin * B * D,
+                                             all.begin() + line.steps().end * B * D);
           double scale = 1;
           for (const double x : expected) scale = std::max(scale, std::fabs(x));
           for (const Engine engine : {Engine::serial, Engine::chunked})
@@ -80,7 +84,8 @@ TEST(TimeRanks, EveryElementAgreesWithTheRecursion) {
               run(c, engine, panels, D, line);
               Kokkos::fence();
               ASSERT_LE(panels.error(mine, expected) / scale, 1e-11)
-                  << c.name << " T " << T << " B " << B << " D " << D << " engine " << int(engine) << " chunks " << chunks;
+                  << c.name << " T " << T << " B " << B << " D " << D << " engine " << int(engine) << " chunks "
+                  << chunks;
               const parallel::Traffic sent = line.traffic() - before;
               const long scans = std::isfinite(c.bound) && c.sigma2 > 0 ? 2 : 1;
               ASSERT_EQ(sent.messages, line.has_next() ? scans : 0);

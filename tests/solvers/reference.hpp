@@ -12,7 +12,9 @@
 
 namespace elkhorn::test {
 
-inline std::string reference_file(const std::string& name) { return std::string(ELKHORN_TEST_DATA) + "/reference/" + name; }
+inline std::string reference_file(const std::string& name) {
+  return std::string(ELKHORN_TEST_DATA) + "/reference/" + name;
+}
 
 inline record::Array stored(const std::string& file, const std::string& path) {
   return record::read_array(reference_file(file), path, Origin{file, path, 0});

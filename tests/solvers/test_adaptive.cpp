@@ -78,11 +78,14 @@ Set cells(const char* name, const char* system, long dim, double gain, long batc
 template <class Real>
 std::vector<long> iterations_to_convergence(const Set& set, const char* kind, long limit, const char* scan = "auto",
                                             const char* window = "full") {
-  const systems::Instance<Real> instance =
-      set.cases.size() == 1 ? systems::make_instance<Real>(set.cases[0], {0, set.cases[0].batch}) : side_by_side<Real>(set.cases);
+  const systems::Instance<Real> instance = set.cases.size() == 1
+                                               ? systems::make_instance<Real>(set.cases[0], {0, set.cases[0].batch})
+                                               : side_by_side<Real>(set.cases);
   const auto sequential = make(instance, solver("sequential"));
   sequential->solve();
-  const double residual = sizeof(Real) == 8 ? 1e-6 : 64 * double(std::numeric_limits<Real>::epsilon()) * largest(host_values(sequential->states()));
+  const double residual = sizeof(Real) == 8 ? 1e-6
+                                            : 64 * double(std::numeric_limits<Real>::epsilon()) *
+                                                  largest(host_values(sequential->states()));
   deck::SolverConfig config = solver(kind);
   config.sigma2_adaptive = true;
   config.max_iterations = limit;
@@ -104,8 +107,8 @@ std::vector<long> iterations_to_convergence(const Set& set, const char* kind, lo
       }
     }
   std::sort(out.begin(), out.end());
-  std::printf("%-9s %-14s %s %-10s median %4ld worst %4ld\n", kind, set.name, sizeof(Real) == 8 ? "float64" : "float32", scan,
-              out[out.size() / 2], out.back());
+  std::printf("%-9s %-14s %s %-10s median %4ld worst %4ld\n", kind, set.name, sizeof(Real) == 8 ? "float64" : "float32",
+              scan, out[out.size() / 2], out.back());
   std::fflush(stdout);
   return out;
 }
@@ -153,9 +156,7 @@ TYPED_TEST(Adaptive, QuasiElkOnRandomCells) {
     expect_within<TypeParam>(cells("LSTM", "lstm", 8, gain, 16), "quasi_elk", {worst, worst});
   }
 }
-TYPED_TEST(Adaptive, QuasiElkOnTheTrainedModel) {
-  expect_within<TypeParam>(ar_gru(20), "quasi_elk", {900, 1000});
-}
+TYPED_TEST(Adaptive, QuasiElkOnTheTrainedModel) { expect_within<TypeParam>(ar_gru(20), "quasi_elk", {900, 1000}); }
 
 /// Solves a set with a window and checks the answer; the mean work, in multiples of T, and the largest iteration count.
 struct Effort {

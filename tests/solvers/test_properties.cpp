@@ -128,7 +128,8 @@ TYPED_TEST(Properties, UndampedSolversHaveExactPrefixes) {
         s->solve();
         const std::vector<double> got = host_values(s->states());
         double prefix = 0;
-        for (std::size_t i = 0; i < std::size_t(n * 2 * 4); ++i) prefix = std::max(prefix, std::fabs(got[i] - truth[i]));
+        for (std::size_t i = 0; i < std::size_t(n * 2 * 4); ++i)
+          prefix = std::max(prefix, std::fabs(got[i] - truth[i]));
         ASSERT_LE(prefix, 2000 * this->eps) << kind << " " << engine << " after " << n;
       }
   (void)sizeof(Real);
@@ -179,8 +180,8 @@ TYPED_TEST(Properties, OptionsOfTheLoopReachTheSameStates) {
   using Real = TypeParam;
   const auto instance = this->gru(60, 3, 4, 0.5);
   const std::vector<double> truth = this->oracle(instance);
-  std::vector<deck::SolverConfig> configs = {solver("jacobi"), solver("picard"), solver("deer"), solver("quasi_deer"),
-                                             solver("elk", 1e3), solver("quasi_elk", 1e3)};
+  std::vector<deck::SolverConfig> configs = {solver("jacobi"),     solver("picard"),   solver("deer"),
+                                             solver("quasi_deer"), solver("elk", 1e3), solver("quasi_elk", 1e3)};
   for (std::size_t i = 1; i < 4; ++i) configs[i].damping_factor = 0.3;
   configs[3].clip_jacobians = true;
   configs[4].smoother = configs[5].smoother = true;

@@ -28,8 +28,9 @@ struct Run {
   const char* solver;
   double sigma2;
 };
-const Run runs[] = {{"deer", "deer", 0},           {"quasi_deer", "quasi_deer", 0}, {"elk_1e2", "elk", 100},
-                    {"quasi_elk_1e2", "quasi_elk", 100}, {"elk_1", "elk", 1},             {"quasi_elk_1", "quasi_elk", 1}};
+const Run runs[] = {{"deer", "deer", 0},     {"quasi_deer", "quasi_deer", 0},
+                    {"elk_1e2", "elk", 100}, {"quasi_elk_1e2", "quasi_elk", 100},
+                    {"elk_1", "elk", 1},     {"quasi_elk_1", "quasi_elk", 1}};
 
 template <class Real>
 deck::Case case_of(const std::string& file, const std::string& group) {

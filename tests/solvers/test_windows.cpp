@@ -170,7 +170,8 @@ TYPED_TEST(WindowedSolves, DoNotDependOnTheOtherSequences) {
       for (long j = 0; j < 2; ++j)
         for (long i = 0; i < 4; ++i)
           ASSERT_EQ(of_all[std::size_t((t * 6 + 2 + j) * 4 + i)], of_some[std::size_t((t * 2 + j) * 4 + i)]) << kind;
-    for (std::size_t j = 0; j < 2; ++j) EXPECT_NEAR(double(a.iterations[2 + j]), double(b.iterations[j]), 0.1 * double(b.iterations[j])) << kind;
+    for (std::size_t j = 0; j < 2; ++j)
+      EXPECT_NEAR(double(a.iterations[2 + j]), double(b.iterations[j]), 0.1 * double(b.iterations[j])) << kind;
   }
 }
 

@@ -191,9 +191,9 @@ TEST(Decks, NumbersBeyondFloat32AreNamed) {
   files.write("w.safetensors", safetensors(R"({"matrix":{"dtype":"F64","shape":[2,2],"data_offsets":[0,32]}})",
                                            bytes<double>({0, 1, 1e300, 0})));
   const auto what = [&](const std::string& system, const std::string& problem, const std::string& precision) {
-    const std::string deck = files.write("deck.toml", "[system]\nkind = \"linear\"\n" + system + "\n[problem]\n" +
-                                                          problem + "\n[measure]\nprecision = \"" + precision +
-                                                          "\"\n[[solver]]\nkind = \"deer\"\n");
+    const std::string deck =
+        files.write("deck.toml", "[system]\nkind = \"linear\"\n" + system + "\n[problem]\n" + problem +
+                                     "\n[measure]\nprecision = \"" + precision + "\"\n[[solver]]\nkind = \"deer\"\n");
     try {
       systems::inspect(deck::load_plan({deck}, {}).cases.at(0));
     } catch (const InputError& e) {
