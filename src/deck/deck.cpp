@@ -42,9 +42,6 @@ void reject_unavailable(const Case& one, bool ranks_are_known) {
   const std::string one_rank = "write parallel.time_ranks = 1 for it";
   unless(one.solver.window == "full", "solver.window", "windows are not shared by ranks yet; " + one_rank);
   unless(!one.solver.smoother, "solver.damping", "the smoother is not shared by ranks yet; " + one_rank);
-  unless(!one.solver.sigma2_adaptive, "solver.sigma2", "\"adaptive\" is not shared by ranks yet; " + one_rank);
-  unless(!bounded || one.solver.step_bound.rfind("absolute:", 0) == 0, "solver.step_bound",
-         "bounds relative to the states are not shared by ranks yet; write { absolute = … }, or " + one_rank);
   unless(one.solver.scan != "flat", "solver.scan", "\"flat\" scans on one rank only; leave it out, or " + one_rank);
 }
 

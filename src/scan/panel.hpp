@@ -35,15 +35,6 @@ struct LaneMap {
     groups = (chunks * batch + lane_width - 1) / lane_width;
   }
 
-  /// Chunks of a given number of steps.
-  static LaneMap of_steps(long length, long batch, long steps) {
-    LaneMap map(length, batch, 1);
-    map.steps = steps;
-    map.chunks = std::max(1L, (length + steps - 1) / std::max(1L, steps));
-    map.groups = (map.chunks * batch + lane_width - 1) / lane_width;
-    return map;
-  }
-
   KOKKOS_INLINE_FUNCTION long lanes() const { return chunks * batch; }
   KOKKOS_INLINE_FUNCTION long chunk_of(long lane) const { return batch > 0 ? lane / batch : 0; }
   KOKKOS_INLINE_FUNCTION long sequence_of(long lane) const { return batch > 0 ? lane % batch : 0; }

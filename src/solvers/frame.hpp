@@ -174,28 +174,30 @@ struct PassedSteps {
   Real largest = 0;
 
   /// @param residual (group, step, D, lane)   @param worst the largest |r| of each block
-  /// @param scale   states that the tolerance is relative to where they exceed 1, up to `most`; empty: it is absolute
+  /// @param states  that the tolerance is relative to (the largest coordinate before and after the step); empty: absolute
   KOKKOS_INLINE_FUNCTION PassedSteps(const scan::LaneMap& map, const scan::Panel<Real>& residual,
                                      const LaneNumbers<Real>& worst, long slot, Real tolerance,
-                                     const scan::Panel<Real>& scale = {}, Real most = 0) {
+                                     const scan::Panel<Real>& states = {}) {
+    const int dim = static_cast<int>(states.extent(2));
+    const Real of_blocks = dim == 0 ? tolerance : Real(0);
     for (long chunk = 0; chunk < map.chunks; ++chunk) {
       const long lane = chunk * map.batch + slot, group = lane / lane_width, held = map.steps_of(lane);
       const int w = static_cast<int>(lane % lane_width);
       for (long begin = 0; begin < held; begin += systems::block_steps) {
         const Real of_block = worst(group, begin / systems::block_steps, w);
         const long end = begin + systems::block_steps < held ? begin + systems::block_steps : held;
-        if (of_block <= tolerance) {
+        if (of_block <= of_blocks) {
           steps += end - begin;
           largest = larger(largest, of_block);
           continue;
         }
         for (long k = begin; k < end; ++k) {
-          Real here(0), unit(1);
+          Real here(0), unit(dim == 0 ? 1 : 0);
           for (int i = 0; i < static_cast<int>(residual.extent(2)); ++i)
             here = larger(here, magnitude(residual(group, k, i, w)));
-          for (int i = 0; i < static_cast<int>(scale.extent(2)); ++i)
-            unit = larger(unit, magnitude(scale(group, k + 1, i, w)));
-          if (!(here <= tolerance * unit) || (most > Real(0) && here > most)) return;
+          for (int i = 0; i < dim; ++i)
+            unit = larger(unit, larger(magnitude(states(group, k, i, w)), magnitude(states(group, k + 1, i, w))));
+          if (!(here <= tolerance * unit)) return;
           ++steps;
           largest = larger(largest, here);
         }
@@ -238,25 +240,21 @@ struct FindFront {
   }
 };
 
-/// How far sequences of a frame that holds all of their steps are settled: to rounding, so that leaving these steps out
-/// changes no iterate by more than rounding does.
+/// How far sequences of a frame that holds all of their steps are settled: their residuals are exactly zero, or what the
+/// trust region takes for zero, so that leaving these steps out changes no bit of any iterate.
 template <class Real>
 struct FindExactFront {
-  /// Units of rounding, of the state or of 1 where that is larger.
-  static constexpr Real units = 4, rounding = sizeof(Real) == 4 ? Real(1.1920929e-7) : Real(2.220446049250313e-16);
-
   Frame frame;
   scan::Active active;
   scan::Panel<Real> residual, states;
   LaneNumbers<Real> worst;  ///< of the residual
-  Real tolerance;
-  Vector<long> front;    ///< out: settled steps
-  Vector<Real> settled;  ///< in and out: a bound on the residuals among them
+  Real zero;                ///< residuals up to this multiple of the states count as zero
+  Vector<long> front;       ///< out: settled steps
+  Vector<Real> settled;     ///< in and out: a bound on the residuals among them
 
   KOKKOS_INLINE_FUNCTION void operator()(long slot) const {
     if (!active.sequence(slot)) return;
-    const PassedSteps<Real> passed(frame.map, residual, worst, slot, smaller(tolerance, units * rounding), states,
-                                   tolerance);
+    const PassedSteps<Real> passed(frame.map, residual, worst, slot, zero, states);
     front(slot) = passed.steps;
     settled(slot) = larger(settled(slot), passed.largest);
   }

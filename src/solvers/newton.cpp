@@ -168,7 +168,7 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
       windows_(window_model(kind, config_, instance.system->state_dim(), instance.system->input_dim(), sizeof(Real),
                             instance.system->flops(kind.linearization) + scan_flops(true), global_batch_, threads_),
                line_.length(), instance.batch()),
-      trust_(TrustModel(kind, config_), instance.initial) {
+      trust_(TrustModel(kind, config_), instance.initial, line_) {
   const long length = instance.length(), batch = instance.batch();
   const long dim = instance.system->state_dim();
   // An undamped solver settles a step an iteration at least; a full-length solve that takes 10,000 is hopeless. Through
@@ -178,9 +178,8 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
                                                : std::min(std::max(1L, line_.length()), 10000L);
   if (windowed_ && config_.stop != deck::Stop::residual)
     throw std::invalid_argument("a window needs stop = \"residual\": only residuals tell which states are settled");
-  if (!line_.whole() &&
-      (windowed_ || config_.smoother || TrustModel(kind, config_).bound == TrustModel::Bound::relative))
-    throw std::invalid_argument("windows, the smoother and bounds relative to the states need all steps on one rank");
+  if (!line_.whole() && (windowed_ || config_.smoother))
+    throw std::invalid_argument("windows and the smoother need all steps on one rank");
 
   Guess<Real>& guess = iterate_.guess;
   guess.initial = instance.initial;
@@ -236,13 +235,8 @@ void Newton<Real>::lay_out() {
   const long width = line_.whole() ? windows_.width() : instance_.length();
   choice_ = scan::choose(config_.scan, windowed_ ? width : line_.longest(), global_batch_, threads_,
                          kind_.linearization == Linearization::dense);
-  scan::LaneMap map(windowed_ ? width : instance_.length(), slots(), choice_.chunks);
+  const scan::LaneMap map(windowed_ ? width : instance_.length(), slots(), choice_.chunks);
   choice_.chunks = map.chunks;
-  if (settles_ && !windowed_ && line_.whole() && choice_.engine != scan::Engine::flat) {
-    // Chunks of a full window keep their steps whatever is left out: no answer depends on when that happens.
-    windows_.leave_out_by(map.steps);
-    map = scan::LaneMap::of_steps(width, slots(), map.steps);
-  }
   const long G = map.groups, L = map.steps;
   if (long(worst_.extent(0)) < G || long(residual_.extent(1)) != L) {
     states_ = make_view<scan::Panel<Real>>("states", G, L + 1, dim, lane_width);
@@ -379,9 +373,9 @@ std::vector<double> Newton<Real>::find_fronts(std::vector<double> residual) {
         "find fronts", each,
         FindFront<Real>{frame_, active_, residual_, worst_, tolerance, reached_, slot_front_, slot_settled_});
   else
-    Kokkos::parallel_for(
-        "find fronts", each,
-        FindExactFront<Real>{frame_, active_, residual_, states_, worst_, tolerance, slot_front_, slot_settled_});
+    Kokkos::parallel_for("find fronts", each,
+                         FindExactFront<Real>{frame_, active_, residual_, states_, worst_, trust_.dead_zone(),
+                                              slot_front_, slot_settled_});
   const auto front = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), slot_front_);
   const auto settled = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), slot_settled_);
   front_.assign(front.data(), front.data() + front.size());

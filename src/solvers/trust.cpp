@@ -75,14 +75,39 @@ struct ExtendPrefix {
   }
 };
 
-/// Sums of lanes into scales of sequences, and those into bounds of slots.
+/// Sums of lanes into sums of slots, and how many steps they are of.
+template <class Real>
+struct AddUpLanes {
+  Frame frame;
+  scan::Active active;
+  scan::Panel<double> lane_sums;
+  Vector<int> known;
+  Vector<long> trusted, passed;
+  Matrix<double> totals;  ///< out (slot, D + 1)
+
+  KOKKOS_INLINE_FUNCTION void operator()(long slot) const {
+    const long b = frame.sequence_of(slot);
+    const int dim = static_cast<int>(totals.extent(1)) - 1;
+    for (int i = 0; i <= dim; ++i) totals(slot, i) = 0;
+    if (!active.sequence(slot)) return;
+    long steps = 0;
+    for (long c = 0; c < frame.map.chunks; ++c) {
+      const long lane = c * frame.map.batch + slot;
+      steps += frame.map.steps_of(lane);
+      for (int i = 0; i < dim; ++i) totals(slot, i) += lane_sums(lane / lane_width, 0, i, lane % lane_width);
+    }
+    totals(slot, dim) = static_cast<double>(known(b) ? passed(slot) - trusted(b) : steps);
+  }
+};
+
+/// Sums of slots into scales of sequences, and those into bounds of slots.
 template <class Real>
 struct Rescale {
   Frame frame;
   scan::Active active;
   Real factor;  ///< κ
   Matrix<Real> initial;
-  scan::Panel<double> lane_sums;
+  Matrix<double> totals;
   Vector<long> passed;
   Matrix<double> sums;
   Matrix<Real> scales;
@@ -96,19 +121,14 @@ struct Rescale {
     const int dim = static_cast<int>(scales.extent(1));
     if (active.sequence(slot)) {
       const bool fresh = !known(b);
-      long steps = 0;
-      for (long c = 0; c < frame.map.chunks; ++c) steps += frame.map.steps_of(c * frame.map.batch + slot);
-      if (!fresh) counted(b) += passed(slot) - trusted(b);
+      const double steps = totals(slot, dim);
+      if (!fresh) counted(b) += static_cast<long>(steps);
       Real largest(0);
       for (int i = 0; i < dim; ++i) {
-        double total = 0;
-        for (long c = 0; c < frame.map.chunks; ++c) {
-          const long lane = c * frame.map.batch + slot;
-          total += lane_sums(lane / lane_width, 0, i, lane % lane_width);
-        }
+        const double total = totals(slot, i);
         if (fresh) {
           const double s = static_cast<double>(initial(b, i));
-          scales(b, i) = static_cast<Real>(sqrt(total / static_cast<double>(steps > 0 ? steps : 1)));
+          scales(b, i) = static_cast<Real>(sqrt(total / (steps > 0 ? steps : 1)));
           sums(b, i) = s * s;
         } else {
           sums(b, i) += total;
@@ -133,6 +153,7 @@ struct SetRegions {
   using P = LanePack<Real>;
   Frame frame;
   scan::Active active;
+  bool starts;                  ///< whether this rank holds the first steps
   Real calm;                    ///< κ θ: bounds are κ times the scale
   scan::StepBound<Real> bound;  ///< of each lane
   scan::StepBound<Real> most;   ///< the largest σ² of each lane
@@ -154,7 +175,7 @@ struct SetRegions {
       // what is a million times too large, or not a number, is not to be believed at all
       const P region = select_less(ratio, P(Real(1e6)), largest / (excess * excess), P(Real(frozen)));
       scan::strip<P>(regions, item.group, k, first).set(0, region);
-      if (k == 0)
+      if (k == 0 && starts)
         for (int w = 0; w < width_of<P>; ++w)
           if (frame.map.chunk_of(item.group * lane_width + first + w) == 0)
             regions(item.group, 0, 0, first + w) = Real(undamped);  // it follows from an exact state
@@ -170,6 +191,7 @@ struct Mend {
   static constexpr Real broken = Real(1e8);
   Frame frame;
   scan::Active active;
+  Real dead_zone;
   scan::Panel<Real> states, residual, jacobian;
 
   KOKKOS_INLINE_FUNCTION void operator()(long index) const {
@@ -190,7 +212,7 @@ struct Mend {
       }
       for (int i = 0; i < entries; ++i) steep = larger(steep, magnitude(a[i]));
       steep = larger(steep, worst);
-      const P rounding = P(Real(0.5) * std::numeric_limits<Real>::epsilon()) * state;
+      const P rounding = P(dead_zone) * state;
       for (int i = 0; i < dim; ++i) {
         const P kept = select_less_equal(steep, P(broken), r[i], none);
         r.set(i, select_less_equal(worst, rounding, none, kept));
@@ -255,7 +277,8 @@ TrustModel::TrustModel(const SolverKind& kind, const deck::SolverConfig& config)
 }
 
 template <class Real>
-Trust<Real>::Trust(const TrustModel& model, const Matrix<Real>& initial) : model_(model), initial_(initial) {
+Trust<Real>::Trust(const TrustModel& model, const Matrix<Real>& initial, const parallel::TimeLine& line)
+    : model_(model), line_(line), initial_(initial) {
   if (model_.bound == TrustModel::Bound::absolute) bound_.value = static_cast<Real>(model_.factor);
   if (model_.damped) region_.value = static_cast<Real>(model_.sigma2);
   if (model_.bound != TrustModel::Bound::relative) return;
@@ -287,12 +310,36 @@ void Trust<Real>::prepare(const scan::LaneMap& map) {
   const long dim = initial_.extent(1);
   lane_sums_ = make_view<scan::Panel<double>>("lane sums", map.groups, 1, dim, lane_width);
   passed_ = make_view<Vector<long>>("passed", map.batch);
+  totals_ = make_view<Matrix<double>>("totals", map.batch, dim + 1);
   slot_bounds_ = make_view<Matrix<Real>>("slot bounds", map.batch, dim);
   scan::spread_bounds(map, slot_bounds_, bound_);
   if (!model_.by_step) return;
   slot_sigma2_ = make_view<Matrix<Real>>("slot sigma2", map.batch, 1);
   scan::spread_bounds(map, slot_sigma2_, lane_sigma2_);
   region_.each = make_view<scan::Panel<Real>>("sigma2", map.groups, map.steps, 1, lane_width);
+}
+
+/// A rank's prefix counts as far as those of all ranks before it are complete.
+template <class Real>
+void Trust<Real>::agree_on_prefix() {
+  const auto passed = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), passed_);
+  const long begin = line_.steps().begin, here = line_.steps().size(), T = line_.length();
+  std::vector<double> ends(passed.extent(0));
+  for (std::size_t j = 0; j < ends.size(); ++j) ends[j] = -double(passed(j) < here ? begin + passed(j) : T);
+  ends = line_.max(ends);
+  for (std::size_t j = 0; j < ends.size(); ++j) passed(j) = std::clamp(static_cast<long>(-ends[j]) - begin, 0L, here);
+  Kokkos::deep_copy(Exec(), passed_, passed);
+  Exec().fence();
+}
+
+template <class Real>
+void Trust<Real>::add_up_ranks() {
+  const auto totals = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), totals_);
+  std::vector<double> all(totals.data(), totals.data() + totals.size());
+  all = line_.sum(all);
+  std::copy(all.begin(), all.end(), totals.data());
+  Kokkos::deep_copy(Exec(), totals_, totals);
+  Exec().fence();
 }
 
 template <class Real>
@@ -304,13 +351,18 @@ void Trust<Real>::observe(const Frame& frame, const scan::Active& active, const 
   const Kokkos::RangePolicy<Exec> slots(0, map.batch);
   Kokkos::parallel_for("trusted prefix", slots,
                        ExtendPrefix<Real>{frame, active, residual, worst, known_, reach_, trusted_, passed_});
+  if (!line_.whole()) agree_on_prefix();
   Kokkos::parallel_for("sum squares", Kokkos::RangePolicy<Exec>(0, map.lanes()),
                        SumSquares<Real>{frame, active, states, residual, known_, trusted_, passed_, lane_sums_});
+  Kokkos::parallel_for("add up lanes", slots,
+                       AddUpLanes<Real>{frame, active, lane_sums_, known_, trusted_, passed_, totals_});
+  if (!line_.whole()) add_up_ranks();
   Kokkos::parallel_for("rescale", slots,
-                       Rescale<Real>{frame, active, static_cast<Real>(model_.factor), initial_, lane_sums_, passed_,
-                                     sums_, scales_, trusted_, counted_, reach_, known_, slot_bounds_});
+                       Rescale<Real>{frame, active, static_cast<Real>(model_.factor), initial_, totals_, passed_, sums_,
+                                     scales_, trusted_, counted_, reach_, known_, slot_bounds_});
   scan::spread_bounds(map, slot_bounds_, bound_);
-  if (model_.mend) over_blocks("mend", map, items_per_group, Mend<Real>{frame, active, states, residual, jacobian});
+  if (model_.mend)
+    over_blocks("mend", map, items_per_group, Mend<Real>{frame, active, dead_zone(), states, residual, jacobian});
   if (!model_.by_step) return;
 
   // Where residuals fall no more for rounding, a narrower region lets float32 come closer.
@@ -337,8 +389,9 @@ void Trust<Real>::observe(const Frame& frame, const scan::Active& active, const 
   Kokkos::deep_copy(Exec(), slot_sigma2_, sigma2);
   scan::spread_bounds(map, slot_sigma2_, lane_sigma2_);
   over_blocks("set regions", map, items_per_group,
-              SetRegions<Real>{frame, active, static_cast<Real>(model_.factor > 0 ? model_.calm / model_.factor : 1),
-                               bound_, lane_sigma2_, residual, region_.each});
+              SetRegions<Real>{frame, active, line_.is_first(),
+                               static_cast<Real>(model_.factor > 0 ? model_.calm / model_.factor : 1), bound_,
+                               lane_sigma2_, residual, region_.each});
 }
 
 template <class Real>
@@ -355,13 +408,28 @@ std::vector<double> Trust<Real>::regions(const Frame& frame, const scan::Active&
     if (!flags(slot)) continue;
     const long held = (lengths.extent(0) == 0 ? map.length : lengths(slot)) - map.chunk_of(lane) * map.steps;
     for (long k = 0; k < std::min(map.steps, held); ++k)
-      if (k > 0 || map.chunk_of(lane) > 0) all.push_back(double(each(lane / lane_width, k, 0, lane % lane_width)));
+      if (k > 0 || map.chunk_of(lane) > 0 || !line_.is_first())
+        all.push_back(double(each(lane / lane_width, k, 0, lane % lane_width)));
   }
-  if (all.empty()) return {one, one, one};
-  const auto middle = all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2);
-  std::nth_element(all.begin(), middle, all.end());
-  const double median = *middle;
-  return {*std::min_element(all.begin(), all.end()), median, *std::max_element(all.begin(), all.end())};
+  const auto extremes = std::minmax_element(all.begin(), all.end());
+  const double none = std::numeric_limits<double>::lowest();
+  const std::vector<double> ends =
+      line_.max({all.empty() ? none : -*extremes.first, all.empty() ? none : *extremes.second});
+  const double count = line_.sum({double(all.size())})[0];
+  if (count == 0) return {one, one, one};
+  double low = -ends[0], high = ends[1];
+  if (line_.whole()) {
+    const auto middle = all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2);
+    std::nth_element(all.begin(), middle, all.end());
+    return {low, *middle, high};
+  }
+  // The median over ranks: its logarithm by bisection, to six digits.
+  for (int halving = 0; halving < 40 && high > low * (1 + 1e-6); ++halving) {
+    const double middle = std::sqrt(low * high);
+    const auto below = std::count_if(all.begin(), all.end(), [&](double x) { return x <= middle; });
+    (line_.sum({double(below)})[0] > count / 2 ? high : low) = middle;
+  }
+  return {-ends[0], high, ends[1]};
 }
 
 template <class Real>

@@ -10,7 +10,10 @@
 ///             from their solution are held back, so that states ahead of the front stay calm until it arrives
 #pragma once
 
+#include <limits>
+
 #include "deck/case.hpp"
+#include "parallel/time_line.hpp"
 #include "scan/clamped.hpp"
 #include "solvers/frame.hpp"
 #include "solvers/kinds.hpp"
@@ -34,7 +37,8 @@ struct TrustModel {
 template <class Real>
 class Trust {
  public:
-  Trust(const TrustModel& model, const Matrix<Real>& initial);
+  /// @param initial (B, D): s_0   @param line ranks that share the sequences: scales and prefixes are those of all steps
+  Trust(const TrustModel& model, const Matrix<Real>& initial, const parallel::TimeLine& line);
 
   void restart();
 
@@ -52,6 +56,8 @@ class Trust {
   void prepare(const scan::LaneMap& map);
 
   bool adaptive() const { return model_.by_step || model_.mend; }
+  /// Residuals up to this multiple of the states before and after a step are taken for zero.
+  Real dead_zone() const { return model_.mend ? Real(0.5) * std::numeric_limits<Real>::epsilon() : Real(0); }
   bool bounded() const { return model_.bound != TrustModel::Bound::none; }
 
   /// For histories: smallest, median and largest σ² over the steps of active slots, and bounded states of each slot.
@@ -59,7 +65,11 @@ class Trust {
   std::vector<double> bounded_states(const Frame& frame, const scan::Panel<Real>& increment) const;
 
  private:
+  void agree_on_prefix();
+  void add_up_ranks();
+
   TrustModel model_;
+  parallel::TimeLine line_;
   Matrix<Real> initial_;  ///< (B, D)
   scan::StepBound<Real> bound_;
   scan::TrustRegion<Real> region_;
@@ -67,7 +77,7 @@ class Trust {
   // of sequences
   Matrix<double> sums_;  ///< Σ s² over the trusted prefix, s_0 included
   Matrix<Real> scales_;
-  Vector<long> trusted_;  ///< length of the trusted prefix
+  Vector<long> trusted_;  ///< steps of the trusted prefix, on this rank
   Vector<long> counted_;  ///< states in the sums
   Vector<Real> reach_;    ///< max_d scale
   Vector<int> known_;     ///< the scale at the guess is known
@@ -75,7 +85,8 @@ class Trust {
   std::vector<int> waiting_;
   // of the frame
   scan::Panel<double> lane_sums_;
-  Vector<long> passed_;  ///< trusted prefix by the last evaluation
+  Vector<long> passed_;    ///< trusted prefix by the last evaluation
+  Matrix<double> totals_;  ///< (slot, D + 1): sums of squares to be added, and how many steps they are of
   Matrix<Real> slot_bounds_, slot_sigma2_;
   scan::StepBound<Real> lane_sigma2_;
 };

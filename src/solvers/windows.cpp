@@ -141,11 +141,7 @@ void Windows::observe(std::size_t slot, long front, double residual, bool finish
       stop_stalls(p);
     }
   }
-  if (!last_slot) return;
-  if (model_.full)
-    idle_ += 1 - double(widest()) / double(std::max(1L, width_));
-  else
-    search();
+  if (last_slot && !model_.full) search();
 }
 
 void Windows::passed(std::size_t slot, long front) {
@@ -160,11 +156,7 @@ void Windows::passed(std::size_t slot, long front) {
 
 Windows::Slot Windows::next_slot(const Slot& slot) const {
   const Progress& p = progress_[static_cast<std::size_t>(slot.sequence)];
-  if (model_.full) {
-    // The last settled step stays: recurrences start from it as they would have gone on, whenever the frame changes.
-    const long begin = chunk_ > 0 && p.front > 0 ? std::max(slot.begin, (p.front - 1) / chunk_ * chunk_) : slot.begin;
-    return {slot.sequence, begin, length_ - begin};
-  }
+  if (model_.full) return slot;
   const long begin = std::max(slot.begin, p.front);
   return {slot.sequence, begin, std::min(p.width, length_ - begin)};
 }
@@ -175,7 +167,7 @@ long Windows::widest() const {
   for (const Slot& slot : slots_) {
     const Progress& p = progress_[static_cast<std::size_t>(slot.sequence)];
     if (p.finished > 1) continue;
-    width = std::max({1L, width, model_.full ? next_slot(slot).length : p.width});
+    width = std::max({1L, width, model_.full ? slot.length : p.width});
   }
   return std::min(width, std::max(1L, length_));
 }
@@ -184,7 +176,7 @@ Windows::Change Windows::plan() const {
   Change change;
   const long width = widest();
   const bool any_left = width > 0;
-  if (any_left && ((!model_.full && width != width_) || idle_ >= model_.move_cost)) {
+  if (any_left && (width != width_ || idle_ >= model_.move_cost)) {
     change.reframe = true;
     for (const Slot& slot : slots_)
       if (progress_[static_cast<std::size_t>(slot.sequence)].finished < 2) change.next.push_back(next_slot(slot));

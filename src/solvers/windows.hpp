@@ -19,7 +19,7 @@ namespace elkhorn::solvers {
 /// W and so do windows, up to `largest`, which memory or a cache bounds; where the front creeps (chaotic and marginally
 /// stable systems) W beyond its reach is wasted work.
 struct WindowModel {
-  bool full = true;  ///< all steps at once, except for chunks that are settled; of the rest only move_cost matters
+  bool full = true;  ///< all steps at once; of the rest only move_cost matters
   long start = 0;
   long smallest = 0;
   long largest = 0;      ///< smallest = start = largest: a fixed width
@@ -41,8 +41,6 @@ class Windows {
   /// `length` steps of each of `batch` sequences.
   Windows(const WindowModel& model, long length, long batch);
 
-  /// Of a full window: steps that may be left out together; 0: none (what may be is known only when lanes are laid out).
-  void leave_out_by(long steps) { chunk_ = steps; }
   void restart();  ///< all sequences from their first step
   const std::vector<Slot>& slots() const { return slots_; }
   long width() const { return width_; }  ///< steps of the widest window now
@@ -101,11 +99,11 @@ class Windows {
   long widest() const;
 
   WindowModel model_;
-  long length_, batch_, width_ = 0, chunk_ = 0;
+  long length_, batch_, width_ = 0;
   std::vector<Slot> slots_;
   Search search_;
   std::vector<Progress> progress_;  ///< of sequences
-  double idle_ = 0;  ///< iterations' worth of finished slots, and of settled chunks, since the last reframe
+  double idle_ = 0;                 ///< iterations' worth of finished slots since the last reframe
 };
 
 }  // namespace elkhorn::solvers

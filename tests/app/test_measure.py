@@ -149,7 +149,7 @@ guess = "previous"
 
     def test_a_longer_case_has_no_reason_but_the_machine(self):
         """What remains is the machine's fault (other work, sources not committed), or the noise it makes."""
-        program.write("long.toml", program.sweep(4, "length = 20000\nbatch = 4", "repetitions = { min = 40, max = 40 }"))
+        program.write("long.toml", program.sweep(4, "length = 20000\nbatch = 4", "repetitions = { min = 300, max = 300 }"))
         done = program.run("run", "long.toml", "--filter", "sequential", "--out", "long.h5", "--json")
         (case,) = map(json.loads, done.stdout.splitlines())
         for reason in ("samples", "sampled for", "clock", "no validated answer", "not judged"):

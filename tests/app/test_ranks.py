@@ -113,6 +113,12 @@ sigma2 = 1e4
 scan = ["serial", "chunked:5"]
 step_bound = { absolute = 0.3 }
 [[group.solver]]
+kind = ["elk", "quasi_elk"]
+sigma2 = "adaptive"
+[[group.solver]]
+kind = ["deer", "quasi_deer"]
+step_bound = 1.5                   # times the scale of the states
+[[group.solver]]
 kind = "quasi_deer"
 stop = ["update", "iterations"]
 max_iterations = 20
@@ -220,7 +226,8 @@ class TimeRanks(unittest.TestCase):
                     self.assertTrue(a["states"][()].tobytes() == b["states"][()].tobytes(), f"states of {what}")
                 # Where dense Jacobians meet a bound, chunks matter (docs/parallel.md): the answer is the same only up to
                 # the tolerance.
-                if a.attrs["step_bound"] != "none" and a.attrs["solver"] in ("deer", "elk") and a.attrs["scan"] != "serial":
+                bounded = a.attrs["step_bound"] != "none" or a.attrs["sigma2_adaptive"]
+                if bounded and a.attrs["solver"] in ("deer", "elk") and a.attrs["scan"] != "serial":
                     self.assertLessEqual(np.abs(a["states"][()] - b["states"][()]).max(), TOLERANCE, what)
                     continue
                 self.assertLessEqual(abs(a.attrs["iterations"] - b.attrs["iterations"]), 0 if exact else 1, what)
@@ -241,7 +248,9 @@ class TimeRanks(unittest.TestCase):
         real, dim = (4 if case["precision"] == "float32" else 8), case["state_dim"]
         linked = time_ranks > 1 and case["length"] > 1
         tiles = -(-dim // 8) * 8
-        solver, bounded = case["solver"], case["step_bound"] != "none"
+        solver, adaptive = case["solver"], bool(case["sigma2_adaptive"])
+        bounded = case["step_bound"] != "none" or adaptive
+        scaled = adaptive or (bounded and not str(case["step_bound"]).startswith("absolute"))
         element = {"deer": dim, "elk": dim + dim * dim, "quasi_elk": 2 * tiles}.get(solver, tiles)
         messages = bytes_sent = 0
         if solver == "sequential":
@@ -251,6 +260,8 @@ class TimeRanks(unittest.TestCase):
             messages = linked * (3 if bounded and solver == "quasi_elk" else 2) + verdicts
             settling = not re.search("stop=(update|iter)", case["name"])  # the residuals' reduction then also says how far ranks are settled
             bytes_sent = linked * batch * (dim + element) * real + (verdicts + settling) * 16 * batch
+            if scaled:  # how far states are to be trusted, and their squares
+                messages, bytes_sent = messages + 2, bytes_sent + 16 * batch + 8 * batch * (dim + 1)
         self.assertEqual((case["messages_per_iteration"], case["bytes_per_iteration"]), (messages, bytes_sent), what)
 
     def test_a_rank_that_fails_in_a_shared_solve_ends_the_job(self):
