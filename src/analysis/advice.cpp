@@ -62,13 +62,13 @@ Worst worst_of(const std::vector<SequenceAnalysis>& sequences) {
   return w;
 }
 
-bool overflows(const LinearIteration& l) { return !(l.peak <= solvers::Newton<double>::overflow); }
+bool overflows(const LinearIteration& l) { return !(l.peak <= solvers::overflow); }
 
 SolverAdvice deer(const Worst& w) {
   SolverAdvice out;
   out.solver = "deer";
   const double growth = std::max(w.growth, w.growth_guess);
-  if (growth + std::log10(w.guess_residual) > std::log10(solvers::Newton<double>::overflow)) {
+  if (growth + std::log10(w.guess_residual) > std::log10(solvers::overflow)) {
     out.verdict = Verdict::poor;
     out.reason = fmt::format("Jacobian products reach 1e{:+.0f} ({}): steps overflow, and the guard resets states",
                              growth, w.growth_guess > w.growth ? "at the zero guess" : "along the solution");

@@ -9,7 +9,7 @@ namespace elkhorn::analysis {
 
 namespace {
 
-constexpr double overflow = solvers::Newton<double>::overflow;
+constexpr double overflow = solvers::overflow;
 
 /// Doubles the distance until Jacobians leave the range they have on the solution; at most 100 of them are looked at.
 void find_reach(const systems::Instance<double>& instance, const Trajectory& solution, SequenceAnalysis& out) {

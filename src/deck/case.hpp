@@ -14,6 +14,8 @@ enum class Precision { float32, float64 };
 enum class Stop { residual, update, iterations };
 /// What the guard does with a state that is not finite or exceeds the overflow bound.
 enum class Guard { none, zero, guess };
+/// How an iteration goes through the steps: all of them in each of its parts, or block by block with all parts at once.
+enum class Pass { automatic, fused, separate };
 
 /// One solver with all of its options, as in a `[[solver]]` table.
 struct SolverConfig {
@@ -27,6 +29,7 @@ struct SolverConfig {
   std::string window = "full";
   std::string step_bound = "none";
   std::string scan = "auto";   ///< auto | serial | flat | chunked | chunked:N (N chunks in time)
+  Pass pass = Pass::automatic;
   std::string guess = "zero";  ///< zero | initial_state | previous | file.h5:/dataset
   Guard guard = Guard::guess;
   double damping_factor = 0;    ///< k: Jacobians are scaled by 1 − k
@@ -79,6 +82,9 @@ struct Case {
 inline const char* to_string(Precision p) { return p == Precision::float32 ? "float32" : "float64"; }
 inline const char* to_string(Stop s) {
   return s == Stop::residual ? "residual" : s == Stop::update ? "update" : "iterations";
+}
+inline const char* to_string(Pass p) {
+  return p == Pass::automatic ? "auto" : p == Pass::fused ? "fused" : "separate";
 }
 inline const char* to_string(Guard g) { return g == Guard::none ? "none" : g == Guard::zero ? "zero" : "guess"; }
 

@@ -14,6 +14,7 @@
 #include "deck/groups.hpp"
 #include "deck/names.hpp"
 #include "deck/text.hpp"
+#include "solvers/kinds.hpp"
 
 namespace elkhorn::deck {
 namespace {
@@ -38,6 +39,10 @@ void reject_unavailable(const Case& one, bool ranks_are_known) {
   if (bounded && one.solver.sigma2_adaptive)
     fail(one.origin("solver.step_bound"),
          "does not go with sigma2 = \"adaptive\", which chooses its own; leave it out");
+  if (one.solver.pass == Pass::fused) {
+    const std::string reason = solvers::why_not_fused(one.solver, one.time_ranks);
+    if (!reason.empty()) fail(one.origin("solver.pass"), "\"fused\" " + reason + "; write \"auto\"");
+  }
   if (one.time_ranks == 1 || !ranks_are_known) return;
   const std::string one_rank = "write parallel.time_ranks = 1 for it";
   unless(one.solver.window == "full", "solver.window", "windows are not shared by ranks yet; " + one_rank);

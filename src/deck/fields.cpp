@@ -423,6 +423,11 @@ const std::vector<Field>& common_fields() {
       window_field(),
       step_bound_field(),
       scan_field(),
+      word_field<>(
+          "solver", "pass", [](auto& c) -> auto& { return c.solver.pass; },
+          std::vector<std::pair<std::string, Pass>>{
+              {"auto", Pass::automatic}, {"fused", Pass::fused}, {"separate", Pass::separate}},
+          {"pass=auto", "pass=fused", "pass=separate"}, InName::unless_default),
       source_field(
           "solver", "guess", [](auto& c) -> auto& { return c.solver.guess; }, {"zero", "initial_state", "previous"},
           "dataset", InName::unless_default),

@@ -1,8 +1,10 @@
-#include "scan/engines_impl.hpp"
+#include "scan/blockwise_impl.hpp"
 
 namespace elkhorn::scan {
 
 template class Scan<AffineDiagonal<float>>;
 template class Scan<AffineDiagonal<double>>;
+template class BlockwiseScan<AffineDiagonal<float>>;
+template class BlockwiseScan<AffineDiagonal<double>>;
 
 }  // namespace elkhorn::scan

@@ -73,6 +73,13 @@ struct Active {
   }
 };
 
+/// Consecutive steps of a group, and where a work item keeps what it makes of them while it is in cache: in the rows
+/// (buffer, step − begin) of panels that hold a block of steps for every work item.
+struct StepBlock {
+  long group, begin, end, buffer;
+  KOKKOS_INLINE_FUNCTION long steps() const { return end - begin; }
+};
+
 /// A strip of numbers: component i of P (all lanes of a group, or one of them) is at p[i · Stride].
 template <class P, int Stride>
 struct Strip {

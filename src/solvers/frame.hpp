@@ -57,6 +57,18 @@ struct Frame {
   }
 };
 
+/// The states of an iterate: in one panel, or in either of two, group by group, where a pass writes the next states beside
+/// the present ones.
+template <class Real>
+struct StatePanels {
+  scan::Panel<Real> sides[2];  ///< the same panel twice where there is only one
+  Vector<int> side;            ///< (group): where the present states are; empty: 0
+
+  KOKKOS_INLINE_FUNCTION int side_of(long group) const { return side.extent(0) == 0 ? 0 : side(group); }
+  KOKKOS_INLINE_FUNCTION const scan::Panel<Real>& present(long group) const { return sides[side_of(group)]; }
+  KOKKOS_INLINE_FUNCTION const scan::Panel<Real>& next(long group) const { return sides[1 - side_of(group)]; }
+};
+
 /// A block of steps of a group as work item `index` of groups × blocks.
 struct BlockItem {
   long group, block, begin, end;
@@ -71,9 +83,9 @@ struct BlockItem {
 };
 
 /// Runs a kernel over all blocks of steps of all groups, `items_each` work items a block.
-template <class Kernel>
+template <class Space = Exec, class Kernel>
 void over_blocks(const char* name, const scan::LaneMap& map, long items_each, const Kernel& kernel) {
-  Kokkos::parallel_for(name, Kokkos::RangePolicy<Exec>(0, map.groups * systems::blocks(map.steps) * items_each),
+  Kokkos::parallel_for(name, Kokkos::RangePolicy<Space>(0, map.groups * systems::blocks(map.steps) * items_each),
                        kernel);
 }
 
@@ -302,7 +314,7 @@ struct Settle {
 template <class Real>
 struct Compare {
   Frame frame;
-  scan::Panel<Real> states;
+  StatePanels<Real> states;
   Rows<Real> oracle;
   int first, count;
   LaneNumbers<double> sum;
@@ -316,7 +328,7 @@ struct Compare {
         const long t0 = frame.time_of(lane), b = frame.sequence_of(lane);
         for (long k = item.begin; k < item.end && k < steps; ++k)
           for (int i = first; i < first + count; ++i)
-            total += magnitude(static_cast<double>(states(item.group, k + 1, i, w)) -
+            total += magnitude(static_cast<double>(states.present(item.group)(item.group, k + 1, i, w)) -
                                static_cast<double>(oracle(t0 + k, b, i)));
       }
       sum(item.group, item.block, w) = total;

@@ -1,5 +1,7 @@
 #include "solvers/kinds.hpp"
 
+#include "core/kokkos.hpp"
+
 namespace elkhorn::solvers {
 
 const std::vector<SolverKind>& kinds() {
@@ -31,6 +33,17 @@ const std::vector<ScanName>& scan_names() {
       {"chunked", "time in chunks: summarise each, scan the summaries, finish each (chunked:N fixes their number)"},
   };
   return all;
+}
+
+std::string why_not_fused(const deck::SolverConfig& config, long time_ranks) {
+  if (!exec_is_host) return "needs a build for processors: kernels of GPUs are launched from outside";
+  if (time_ranks > 1) return "needs parallel.time_ranks = 1";
+  if (config.window != "full") return "needs window = \"full\": windows fit in caches as they are";
+  if (config.smoother) return "does not go with the smoother, which looks at all steps twice";
+  if (config.sigma2_adaptive) return "does not go with sigma2 = \"adaptive\", which asks all residuals first";
+  if (config.step_bound != "none") return "does not go with step_bound, which asks all residuals first";
+  if (config.scan != "auto" && config.scan.rfind("chunked", 0) != 0) return "needs a chunked scan";
+  return "";
 }
 
 }  // namespace elkhorn::solvers

@@ -4,11 +4,16 @@
 #include <string>
 #include <vector>
 
+#include "deck/case.hpp"
 #include "systems/linearization.hpp"
 
 namespace elkhorn::solvers {
 
 using systems::Linearization;
+
+/// States larger than this in magnitude count as overflow (the published implementation clips there).
+inline constexpr double overflow = 1e8;
+
 /// How the step is damped: not at all, or by a trust region (Kalman filter with R = σ² I).
 enum class Damping { none, trust_region };
 
@@ -32,5 +37,8 @@ struct ScanName {
   std::string doc;
 };
 const std::vector<ScanName>& scan_names();
+
+/// Why iterations of a solver cannot be fused, as the end of a sentence about the deck key `pass`; empty where they can.
+std::string why_not_fused(const deck::SolverConfig& config, long time_ranks);
 
 }  // namespace elkhorn::solvers

@@ -71,42 +71,71 @@ class ClampedFilterScan : public IncrementScan<Real> {
   scan::ClampedFilter<Real> filter_;
 };
 
+template <class Element>
+class ElementFusedScan : public FusedScan {
+ public:
+  ElementFusedScan(const scan::LaneMap& map, const Element& element, long block_length)
+      : scan_(map, element, block_length) {}
+  bool summarises() const override { return scan_.summarises(); }
+  void summarise(const scan::Active& active, const scan::BlockStream& stream) const override {
+    scan_.summarise(active, stream);
+  }
+  void finish(const scan::Active& active, const scan::BlockStream& stream) const override {
+    scan_.finish(active, stream);
+  }
+
+ private:
+  scan::BlockwiseScan<Element> scan_;
+};
+
+/// Calls make with the element of a solver whose increments are not bounded, over the given panels.
+template <class Real, class Make>
+auto with_element(const SolverKind& kind, const deck::SolverConfig& config, scan::TrustRegion<Real> region,
+                  const scan::Panel<Real>& jacobian, const scan::Panel<Real>& residual, const Make& make) {
+  const int dim = static_cast<int>(residual.extent(2));
+  const bool damped = kind.damping == Damping::trust_region;
+  switch (kind.linearization) {
+    case Linearization::diagonal:
+      return damped ? make(scan::KalmanDiagonal<Real>{jacobian, residual, dim, region, {}})
+                    : make(scan::AffineDiagonal<Real>{jacobian, residual, dim});
+    case Linearization::dense:
+      if (!damped) return make(scan::AffineDense<Real>{jacobian, residual, dim});
+      // The published dense filter solves with the innovation covariance + 1e-9 I (dynamax' psd_solve), its diagonal one
+      // does not. Increments are zero at a solution either way; with it iterates agree with the published ones.
+      region.value += static_cast<Real>(published_jitter);
+      return make(scan::KalmanDense<Real>{jacobian, residual, dim, region, {}});
+    case Linearization::zero: return make(scan::AffineDiagonal<Real>{{}, residual, dim, Real(0)});
+    case Linearization::identity:
+      return make(scan::AffineDiagonal<Real>{{}, residual, dim, static_cast<Real>(1 - config.damping_factor)});
+  }
+  throw std::logic_error("a linearization without a scan element");
+}
+
 template <class Real>
 std::unique_ptr<IncrementScan<Real>> make_scan(const SolverKind& kind, const deck::SolverConfig& config,
                                                const Trust<Real>& trust, scan::Engine engine, const scan::LaneMap& map,
                                                const scan::Panel<Real>& jacobian, const scan::Panel<Real>& residual,
                                                const parallel::TimeLine& line) {
-  const int dim = static_cast<int>(residual.extent(2));
   const scan::StepBound<Real>& bound = trust.bound();
-  const auto plain = [&](auto element) -> std::unique_ptr<IncrementScan<Real>> {
-    return std::make_unique<ElementScan<Real, decltype(element)>>(engine, map, element, line);
-  };
-  const auto affine = [&](const scan::AffineDiagonal<Real>& element) {
-    return trust.bounded() ? plain(scan::AffineDiagonalClamped<Real>{element, bound}) : plain(element);
-  };
-  const bool damped = kind.damping == Damping::trust_region;
-  scan::TrustRegion<Real> region = trust.region();
-  switch (kind.linearization) {
-    case Linearization::diagonal: {
-      if (!damped) return affine({jacobian, residual, dim});
-      const scan::KalmanDiagonal<Real> filter{jacobian, residual, dim, region, {}};
-      if (config.smoother) return std::make_unique<SmootherScan<Real, scan::KalmanDiagonal<Real>>>(engine, map, filter);
-      if (trust.bounded()) return std::make_unique<ClampedFilterScan<Real>>(engine, map, filter, bound, line);
-      return plain(filter);
-    }
-    case Linearization::dense: {
-      if (!damped) return plain(scan::AffineDense<Real>{jacobian, residual, dim, bound});
-      // The published dense filter solves with the innovation covariance + 1e-9 I (dynamax' psd_solve), its diagonal one
-      // does not. Increments are zero at a solution either way; with it iterates agree with the published ones.
-      region.value += static_cast<Real>(published_jitter);
-      const scan::KalmanDense<Real> filter{jacobian, residual, dim, region, {}, bound};
-      if (config.smoother) return std::make_unique<SmootherScan<Real, scan::KalmanDense<Real>>>(engine, map, filter);
-      return plain(filter);
-    }
-    case Linearization::zero: return affine({{}, residual, dim, Real(0)});
-    case Linearization::identity: return affine({{}, residual, dim, static_cast<Real>(1 - config.damping_factor)});
-  }
-  throw std::logic_error("a linearization without a scan element");
+  return with_element(
+      kind, config, trust.region(), jacobian, residual, [&](auto element) -> std::unique_ptr<IncrementScan<Real>> {
+        using Element = decltype(element);
+        const auto scan = [&](const auto& of) -> std::unique_ptr<IncrementScan<Real>> {
+          return std::make_unique<ElementScan<Real, std::decay_t<decltype(of)>>>(engine, map, of, line);
+        };
+        constexpr bool kalman_diagonal = std::is_same_v<Element, scan::KalmanDiagonal<Real>>;
+        if constexpr (kalman_diagonal || std::is_same_v<Element, scan::KalmanDense<Real>>)
+          if (config.smoother) return std::make_unique<SmootherScan<Real, Element>>(engine, map, element);
+        if (!trust.bounded()) return scan(element);
+        if constexpr (kalman_diagonal) {
+          return std::make_unique<ClampedFilterScan<Real>>(engine, map, element, bound, line);
+        } else if constexpr (std::is_same_v<Element, scan::AffineDiagonal<Real>>) {
+          return scan(scan::AffineDiagonalClamped<Real>{element, bound});
+        } else {
+          element.bound = bound;
+          return scan(element);
+        }
+      });
 }
 
 long steps_in(const std::string& window) { return std::stol(window); }
@@ -165,9 +194,9 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
       windowed_(config_.window != "full"),
       // A smoother moves settled states again, by what comes after them.
       settles_(config_.stop == deck::Stop::residual && !config_.smoother),
-      windows_(window_model(kind, config_, instance.system->state_dim(), instance.system->input_dim(), sizeof(Real),
-                            instance.system->flops(kind.linearization) + scan_flops(true), global_batch_, threads_),
-               line_.length(), instance.batch()),
+      fuses_(!windowed_ && fuses(kind, config_, choose_scan(), global_batch_, threads_, line_.whole() ? 1 : 2)),
+      drops_(!fuses_ || fused_drops(choose_scan(), global_batch_, threads_)),
+      windows_(sized_windows(), line_.length(), instance.batch()),
       trust_(TrustModel(kind, config_), instance.initial, line_) {
   const long length = instance.length(), batch = instance.batch();
   const long dim = instance.system->state_dim();
@@ -194,11 +223,20 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
                                   std::to_string(length) + ", " + std::to_string(batch) + ", " + std::to_string(dim) +
                                   ") to start from");
   }
-  answer_ = make_view<Rows<Real>>("answer", length, batch, dim);
+  if (drops_) answer_ = make_view<Rows<Real>>("answer", length, batch, dim);
   iterate_.answer = answer_;
   touched_ = iterate_.touched = make_view<Vector<long>>("touched", batch);
   if (windowed_) reached_ = make_view<Vector<long>>("reached", batch);
   lay_out();
+}
+
+template <class Real>
+WindowModel Newton<Real>::sized_windows() const {
+  WindowModel model =
+      window_model(kind_, config_, instance_.system->state_dim(), instance_.system->input_dim(), sizeof(Real),
+                   instance_.system->flops(kind_.linearization) + scan_flops(true), global_batch_, threads_);
+  if (!drops_) model.move_cost = std::numeric_limits<double>::infinity();
+  return model;
 }
 
 WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& config, long dim, long inputs,
@@ -226,30 +264,52 @@ WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& confi
   return model;
 }
 
+/// Segments of a time line differ by a step; the engine is chosen by the longest, so that all ranks choose the same.
+template <class Real>
+scan::Choice Newton<Real>::choose_scan(long width) const {
+  return scan::choose(config_.scan, windowed_ ? width : line_.longest(), global_batch_, threads_,
+                      kind_.linearization == Linearization::dense);
+}
+
+/// Makes room for the steps and groups of `map`.
+template <class Real>
+void Newton<Real>::allocate(const scan::LaneMap& map) {
+  const long dim = instance_.system->state_dim(), n = instance_.system->input_dim();
+  const long G = map.groups, L = map.steps, J = jacobian_components(kind_.linearization, dim);
+  if (long(worst_.extent(0)) >= G && long(inputs_.extent(1)) == L) return;
+  // Where iterations are fused, residuals and Jacobians are those of one block a thread.
+  const long rows = fuses_ ? scan::buffers() : G;
+  const long steps = fuses_ ? std::min(fused_block_length(dim + J, sizeof(Real)), L) : L;
+  states_.sides[0] = states_.sides[1] = make_view<scan::Panel<Real>>("states", G, L + 1, dim, lane_width);
+  inputs_ = make_view<scan::Panel<Real>>("inputs", G, L, n, lane_width);
+  residual_ = make_view<scan::Panel<Real>>("residual", rows, steps, dim, lane_width);
+  jacobian_ = make_view<scan::Panel<Real>>("jacobian", rows, steps, J, lane_width);
+  worst_ = make_view<LaneNumbers<Real>>("worst", G, blocks(L), lane_width);
+  resets_ = make_view<LaneNumbers<int>>("resets", G, blocks(L), lane_width);
+  lane_numbers_ = make_view<Vector<Real>>("lane numbers", G * lane_width);
+  moved_ = worst_;
+  if (!fuses_) return;
+  moved_ = make_view<LaneNumbers<Real>>("moved", G, blocks(L), lane_width);
+  states_.side = Vector<int>("side", std::size_t(G));  // zeros
+  const long T = instance_.length(), B = instance_.batch();
+  spare_ = make_view<Vector<Real>>("next states", std::max(long(states_.sides[0].size()), T * B * dim));
+  states_.sides[1] = scan::Panel<Real>(spare_.data(), std::size_t(G), std::size_t(L + 1), std::size_t(dim),
+                                       std::size_t(lane_width));
+  if (!drops_)
+    iterate_.answer = answer_ = Rows<Real>(spare_.data(), std::size_t(T), std::size_t(B), std::size_t(dim));
+}
+
 /// Panels and the scan for the slots there are now. Chunks are chosen by the width alone, so that dropping finished
 /// sequences changes no sum.
 template <class Real>
 void Newton<Real>::lay_out() {
-  const long dim = instance_.system->state_dim(), n = instance_.system->input_dim();
-  // Segments of a time line differ by a step; the engine is chosen by the longest, so that all ranks choose the same.
   const long width = line_.whole() ? windows_.width() : instance_.length();
-  choice_ = scan::choose(config_.scan, windowed_ ? width : line_.longest(), global_batch_, threads_,
-                         kind_.linearization == Linearization::dense);
+  choice_ = choose_scan(width);
   const scan::LaneMap map(windowed_ ? width : instance_.length(), slots(), choice_.chunks);
   choice_.chunks = map.chunks;
-  const long G = map.groups, L = map.steps;
-  if (long(worst_.extent(0)) < G || long(residual_.extent(1)) != L) {
-    states_ = make_view<scan::Panel<Real>>("states", G, L + 1, dim, lane_width);
-    inputs_ = make_view<scan::Panel<Real>>("inputs", G, L, n, lane_width);
-    residual_ = make_view<scan::Panel<Real>>("residual", G, L, dim, lane_width);
-    jacobian_ =
-        make_view<scan::Panel<Real>>("jacobian", G, L, jacobian_components(kind_.linearization, dim), lane_width);
-    worst_ = make_view<LaneNumbers<Real>>("worst", G, blocks(L), lane_width);
-    resets_ = make_view<LaneNumbers<int>>("resets", G, blocks(L), lane_width);
-    lane_numbers_ = make_view<Vector<Real>>("lane numbers", G * lane_width);
-  }
+  allocate(map);
   const bool same =
-      scan_ && map.length == frame_.map.length && map.batch == frame_.map.batch && map.chunks == frame_.map.chunks;
+      (scan_ || fused_) && map.length == frame_.map.length && map.batch == frame_.map.batch && map.chunks == frame_.map.chunks;
   frame_.map = map;
   if (!same) {
     active_.sequences = make_view<Vector<int>>("active", slots());
@@ -265,8 +325,20 @@ void Newton<Real>::lay_out() {
       slot_settled_ = make_view<Vector<Real>>("settled", slots());
     }
     trust_.prepare(map);
-    scan_ = make_scan<Real>(kind_, config_, trust_, choice_.engine, map, jacobian_, residual_, line_);
-    if (!line_.whole()) boundary_ = make_view<Matrix<Real>>("boundary", slots(), dim);
+    frame_.map.lengths = lengths_;
+    if (fuses_) {
+      auto scan = with_element(kind_, config_, trust_.region(), jacobian_, residual_, [&](auto element) {
+        return std::unique_ptr<FusedScan>(
+            std::make_unique<ElementFusedScan<decltype(element)>>(map, element, residual_.extent(1)));
+      });
+      fused_ = std::make_unique<FusedPass<Real>>(
+          kind_, config_, instance_.system, iterate_.guess, frame_, active_,
+          FusedArrays<Real>{inputs_, states_, residual_, jacobian_, worst_, moved_, resets_}, std::move(scan));
+    } else {
+      scan_ = make_scan<Real>(kind_, config_, trust_, choice_.engine, map, jacobian_, residual_, line_);
+    }
+    if (!line_.whole())
+      boundary_ = make_view<Matrix<Real>>("boundary", slots(), instance_.system->state_dim());
   }
   frame_.map.lengths = lengths_;
   place_slots();
@@ -302,17 +374,20 @@ void Newton<Real>::select(const std::vector<char>& slots, const scan::Active& ac
 template <class Real>
 void Newton<Real>::pack(const std::vector<char>& slots) {
   select(slots, moving_);
+  if (fused_) next_front_.assign(slots.size(), 0);  // such frames are packed as a whole
   if (settles_) {
     Kokkos::parallel_for("unsettle", Kokkos::RangePolicy<Exec>(0, this->slots()),
                          Unsettle<Real>{moving_, active_.settled, slot_settled_});
   }
-  over_blocks("pack", frame_.map, 1, Pack<Real>{frame_, moving_, instance_.drivers, iterate_, inputs_, states_});
+  over_blocks("pack", frame_.map, 1, Pack<Real>{frame_, moving_, instance_.drivers, iterate_, inputs_, states_.sides[0]});
+  if (fused_) fused_->start();
 }
 
 template <class Real>
 void Newton<Real>::unpack(const std::vector<char>& slots) {
   select(slots, moving_);
-  over_blocks("unpack", frame_.map, 1, Unpack<Real>{frame_, moving_, states_, answer_});
+  if (fused_) fused_->gather();
+  over_blocks("unpack", frame_.map, 1, Unpack<Real>{frame_, moving_, states_.sides[0], answer_});
   const auto touched = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), touched_);
   for (std::size_t j = 0; j < slots.size(); ++j) {
     const Windows::Slot& slot = windows_.slots()[j];
@@ -340,21 +415,25 @@ template <class Real>
 void Newton<Real>::pass_on_states() {
   if (!line_.has_previous() && !line_.has_next()) return;
   const Kokkos::RangePolicy<Exec> each(0, slots());
-  if (line_.has_next()) Kokkos::parallel_for("take last state", each, TakeLastState<Real>{frame_, states_, boundary_});
+  if (line_.has_next()) Kokkos::parallel_for("take last state", each, TakeLastState<Real>{frame_, states_.sides[0], boundary_});
   const auto sent = Kokkos::create_mirror(boundary_), received = Kokkos::create_mirror(boundary_);
   Kokkos::deep_copy(Exec(), sent, boundary_);
   Exec().fence();
   line_.shift(sent.data(), received.data(), sent.size() * sizeof(Real));
   if (!line_.has_previous()) return;
   Kokkos::deep_copy(Exec(), boundary_, received);
-  Kokkos::parallel_for("put first state", each, PutFirstState<Real>{boundary_, states_});
+  Kokkos::parallel_for("put first state", each, PutFirstState<Real>{boundary_, states_.sides[0]});
   Exec().fence();
 }
 
+/// Evaluates the present states; only their residuals if `last`.
 template <class Real>
-void Newton<Real>::evaluate(Linearization linearization) {
+void Newton<Real>::evaluate(bool last) {
+  if (fused_) return fused_->look(last);
+  const Linearization linearization = last ? Linearization::zero : kind_.linearization;
   pass_on_states();
-  instance_.system->evaluate(linearization, {frame_.map, active_, states_, inputs_, residual_, jacobian_, worst_});
+  instance_.system->evaluate(linearization,
+                             {frame_.map, active_, states_.sides[0], inputs_, residual_, jacobian_, worst_});
   const bool shaped = config_.damping_factor != 0 || config_.clip_jacobians;
   if (shaped && linearization == kind_.linearization && jacobian_.extent(2) > 0)
     over_blocks("shape Jacobians", frame_.map, 1,
@@ -366,6 +445,13 @@ void Newton<Real>::evaluate(Linearization linearization) {
 /// where those of all ranks before are. `residual`: the largest of each slot here. Returns the largest of all ranks.
 template <class Real>
 std::vector<double> Newton<Real>::find_fronts(std::vector<double> residual) {
+  if (fused_) {
+    // The pass that found them worked on the steps up to them: the next one leaves them out.
+    front_ = next_front_;
+    passed_ = next_front_ = fused_->fronts();
+    settled_.assign(residual.size(), 0.0);
+    return residual;
+  }
   const Kokkos::RangePolicy<Exec> each(0, slots());
   const Real tolerance = static_cast<Real>(config_.tolerance);
   if (windowed_)
@@ -374,7 +460,7 @@ std::vector<double> Newton<Real>::find_fronts(std::vector<double> residual) {
         FindFront<Real>{frame_, active_, residual_, worst_, tolerance, reached_, slot_front_, slot_settled_});
   else
     Kokkos::parallel_for("find fronts", each,
-                         FindExactFront<Real>{frame_, active_, residual_, states_, worst_, trust_.dead_zone(),
+                         FindExactFront<Real>{frame_, active_, residual_, states_.sides[0], worst_, trust_.dead_zone(),
                                               slot_front_, slot_settled_});
   const auto front = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), slot_front_);
   const auto settled = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), slot_settled_);
@@ -403,11 +489,13 @@ std::vector<double> Newton<Real>::find_fronts(std::vector<double> residual) {
   return residual;
 }
 
+/// Adds the increments to the states.
 template <class Real>
-void Newton<Real>::update() {
+void Newton<Real>::advance() {
+  if (fused_) return fused_->step(settles_ ? next_front_ : std::vector<long>());
   over_blocks("update", frame_.map, items_per_group,
               Update<Real>{frame_, active_, iterate_.guess, config_.guard, static_cast<Real>(overflow), states_,
-                           residual_, worst_, resets_});
+                           residual_, moved_, resets_});
 }
 
 /// Σ |s − oracle| of a sequence over steps [begin, end), which no window holds.
@@ -557,7 +645,7 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
     if (status.any_active() || history) {
       if (history && !status.any_active()) Kokkos::deep_copy(Exec(), active_.sequences, 1);
       for (bool again = true; again;) {
-        evaluate(last ? Linearization::zero : kind_.linearization);
+        evaluate(last);
         residual = settles_ ? find_fronts(largest(worst_)) : line_.max(largest(worst_));
         bool all_settled = windowed_;
         for (long j = 0; j < slots(); ++j) {
@@ -593,8 +681,10 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
     for (long j = 0; j < slots(); ++j)
       flags[static_cast<std::size_t>(j)] = status.active[static_cast<std::size_t>(sequence(j))];
     select(flags, active_);
-    trust_.observe(frame_, active_, states_, residual_, jacobian_, worst_, residual);
-    scan_->run(active_);
+    if (!fused_) {
+      trust_.observe(frame_, active_, states_.sides[0], residual_, jacobian_, worst_, residual);
+      scan_->run(active_);
+    }
     std::vector<double> at_bound;
     if (history) {
       pause();
@@ -606,8 +696,8 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
       }
       go_on();
     }
-    update();
-    std::vector<double> moved = largest(worst_);
+    advance();
+    std::vector<double> moved = largest(moved_);
     if (config_.stop == deck::Stop::update || history) moved = line_.max(moved);
     const auto resets = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), resets_);
     std::fill(status.resets.begin(), status.resets.end(), 0.0);

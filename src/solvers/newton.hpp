@@ -9,6 +9,7 @@
 
 #include <functional>
 
+#include "solvers/fused.hpp"
 #include "solvers/kinds.hpp"
 #include "solvers/panel_kernels.hpp"
 #include "solvers/solver.hpp"
@@ -34,9 +35,6 @@ WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& confi
 template <class Real>
 class Newton : public Solver<Real> {
  public:
-  /// States larger than this in magnitude count as overflow (the published implementation clips there).
-  static constexpr double overflow = 1e8;
-
   Newton(const SolverKind& kind, const systems::Instance<Real>& instance, const Setup<Real>& setup);
 
   Outcome solve(Recording<Real>* recording) override;
@@ -54,14 +52,17 @@ class Newton : public Solver<Real> {
 
   void start();
   void lay_out();
+  scan::Choice choose_scan(long width = 0) const;
+  WindowModel sized_windows() const;
+  void allocate(const scan::LaneMap& map);
   void place_slots();
   void select(const std::vector<char>& slots, const scan::Active& active);
   void pack(const std::vector<char>& slots);
   void unpack(const std::vector<char>& slots);
   void pass_on_states();
-  void evaluate(systems::Linearization linearization);
+  void evaluate(bool last);
   std::vector<double> find_fronts(std::vector<double> residual);
-  void update();
+  void advance();
   void move_windows(Status& status, Recording<Real>* recording, Stopwatch& watch);
   void finish();
   double outside(const Recording<Real>& recording, long sequence, long begin, long end);
@@ -79,6 +80,8 @@ class Newton : public Solver<Real> {
   std::function<void(double)> progress_;
   bool windowed_;
   bool settles_;  ///< whether settled steps are left out
+  bool fuses_;    ///< whether iterations are fused
+  bool drops_;    ///< whether finished sequences leave the frame
   long max_iterations_;
   Windows windows_;
   scan::Choice choice_;
@@ -88,18 +91,22 @@ class Newton : public Solver<Real> {
   Vector<long> reached_;         ///< steps of each sequence whose residual passed at the last evaluation
   std::vector<double> outside_;  ///< Σ |s − oracle| of each sequence outside of its window, while recording
   std::vector<long> front_;      ///< settled steps of each slot's window, or of this rank's segment
+  std::vector<long> next_front_;  ///< of the next pass, where iterations are fused
   std::vector<long> passed_;     ///< settled steps of each slot's window, or of all segments together
   std::vector<double> settled_;  ///< the largest residual among them
 
-  scan::Panel<Real> states_, inputs_, residual_, jacobian_;
-  LaneNumbers<Real> worst_;
+  StatePanels<Real> states_;
+  scan::Panel<Real> inputs_, residual_, jacobian_;  ///< the last two of one block a thread where iterations are fused
+  LaneNumbers<Real> worst_, moved_;                 ///< residuals and increments
   LaneNumbers<int> resets_;
   Matrix<Real> boundary_;  ///< (slot, D): a state between two ranks of the time line
   Vector<Real> lane_numbers_, slot_settled_;
   Vector<long> slot_front_, lengths_;  ///< steps settled by the last evaluation; steps held
   scan::Active active_, moving_;       ///< slots
   Trust<Real> trust_;
-  std::unique_ptr<IncrementScan<Real>> scan_;
+  std::unique_ptr<IncrementScan<Real>> scan_;  ///< of separate passes
+  std::unique_ptr<FusedPass<Real>> fused_;     ///< or nothing
+  Vector<Real> spare_;  ///< memory of side 1 of the states, and of the answer where sequences stay in the frame
   Rows<Real> answer_;
 };
 

@@ -16,12 +16,15 @@ struct ShapeJacobian {
 
   KOKKOS_INLINE_FUNCTION void operator()(long index) const {
     const BlockItem item(index, map);
-    for (long k = item.begin; k < item.end; ++k)
+    rows(item.group, item.begin, item.end);
+  }
+  KOKKOS_INLINE_FUNCTION void rows(long group, long begin, long end) const {
+    for (long k = begin; k < end; ++k)
       for (int i = 0; i < static_cast<int>(jacobian.extent(2)); ++i)
         for (int w = 0; w < lane_width; ++w) {
-          Real a = jacobian(item.group, k, i, w);
+          Real a = jacobian(group, k, i, w);
           if (clip) a = a > Real(1) ? Real(1) : a < Real(-1) ? Real(-1) : a;
-          jacobian(item.group, k, i, w) = scale * a;
+          jacobian(group, k, i, w) = scale * a;
         }
   }
 };
@@ -36,59 +39,71 @@ struct Update {
   Guess<Real> guess;
   deck::Guard guard;
   Real bound;  ///< states beyond it in magnitude have overflowed
-  scan::Panel<Real> states;
+  StatePanels<Real> states;
   scan::Panel<Real> increment;
   LaneNumbers<Real> worst;  ///< out: max |Δs| of the block
   LaneNumbers<int> resets;  ///< out: states replaced
 
   KOKKOS_INLINE_FUNCTION void operator()(long index) const {
     const int first = static_cast<int>(index % items_per_group);
-    const scan::LaneMap& map = frame.map;
-    const BlockItem item(index / items_per_group, map);
-    if (!active.group(map, item.group)) return;
+    const BlockItem item(index / items_per_group, frame.map);
+    if (!active.group(frame.map, item.group)) return;
+    if (active.settled_steps(frame.map, item.group) >= item.end)
+      forget(item.group, item.block, first);
+    else
+      steps({item.group, item.begin, item.end, item.group}, 0, first);
+  }
+
+  /// The steps of `at`, whose increments are in rows (at.buffer, step − shift). The lanes from `first` on of an item.
+  KOKKOS_INLINE_FUNCTION void steps(const scan::StepBlock& at, long shift, int first) const {
     constexpr int width = width_of<P>;
-    if (active.settled_steps(map, item.group) >= item.end) {
-      for (int w = 0; w < width; ++w) {
-        worst(item.group, item.block, first + w) = Real(0);
-        resets(item.group, item.block, first + w) = 0;
-      }
-      return;
-    }
-    long full = map.steps;  // steps that all lanes of this item take part in
+    const scan::LaneMap& map = frame.map;
+    const long block = at.begin / systems::block_steps;
+    if (at.begin % systems::block_steps == 0) forget(at.group, block, first);
+    long full = map.steps;  // steps of all lanes but padding
     bool boundary = false;
+    Real on[width];  // 1 where a lane's sequence is active
     for (int w = 0; w < width; ++w) {
-      const long lane = item.group * lane_width + first + w;
-      const long steps = map.steps_of(lane) > 0 && active.sequence(map.sequence_of(lane)) ? map.steps_of(lane) : 0;
-      full = steps < full ? steps : full;
+      const long lane = at.group * lane_width + first + w, steps = map.steps_of(lane);
+      on[w] = lane < map.lanes() && active.sequence(map.sequence_of(lane)) ? Real(1) : Real(0);
+      if (lane < map.lanes() && steps < full) full = steps;
       boundary = boundary || map.chunk_of(lane) + 1 < map.chunks;
-      worst(item.group, item.block, first + w) = Real(0);
-      resets(item.group, item.block, first + w) = 0;
     }
-    const int dim = static_cast<int>(states.extent(2));
+    const P moves = load<P>(on);
+    const int dim = static_cast<int>(increment.extent(2));
     P largest(Real(0));
-    for (long k = item.begin; k < item.end; ++k) {
-      const auto s = scan::strip<P>(states, item.group, k + 1, first);
-      const auto d = scan::strip<P>(increment, item.group, k, first);
+    for (long k = at.begin; k < at.end; ++k) {
+      const auto s = scan::strip<P>(states.present(at.group), at.group, k + 1, first);
+      const auto to = scan::strip<P>(states.next(at.group), at.group, k + 1, first);
+      const auto d = scan::strip<P>(increment, at.buffer, k - shift, first);
+      const auto delta = [&](int i) { return select_less(P(Real(0)), moves, d[i], P(Real(0))); };
       P beyond(Real(0));
       if (k < full)
-        for (int i = 0; i < dim; ++i) beyond = larger(beyond, magnitude(s[i] + d[i]));
+        for (int i = 0; i < dim; ++i) beyond = larger(beyond, magnitude(s[i] + delta(i)));
       if (k < full && (guard == deck::Guard::none || all_within(beyond))) {
         for (int i = 0; i < dim; ++i) {
-          const P delta = d[i];
-          largest = larger(largest, magnitude(delta));
-          s.set(i, s[i] + delta);
+          const P by = delta(i);
+          largest = larger(largest, magnitude(by));
+          to.set(i, s[i] + by);
         }
       } else {
-        for (int w = 0; w < width; ++w) lane_step(item, k, first + w);
+        for (int w = 0; w < width; ++w) lane_step(at, k, shift, first + w);
       }
       if (boundary && k + 1 == map.steps)
-        for (int w = 0; w < width; ++w) pass_on(item.group, first + w);
+        for (int w = 0; w < width; ++w) pass_on(at.group, first + w);
     }
     Real each[width];
     store<P>(each, largest);
     for (int w = 0; w < width; ++w) {
-      Real& kept = worst(item.group, item.block, first + w);
+      Real& kept = worst(at.group, block, first + w);
       if (each[w] > kept) kept = each[w];
+    }
+  }
+
+  KOKKOS_INLINE_FUNCTION void forget(long group, long block, int first) const {
+    for (int w = 0; w < width_of<P>; ++w) {
+      worst(group, block, first + w) = Real(0);
+      resets(group, block, first + w) = 0;
     }
   }
 
@@ -101,21 +116,25 @@ struct Update {
   }
 
   /// One step of one lane, with all checks.
-  KOKKOS_INLINE_FUNCTION void lane_step(const BlockItem& item, long k, int w) const {
-    const long lane = item.group * lane_width + w;
-    if (k >= frame.map.steps_of(lane)) {
-      for (int i = 0; i < static_cast<int>(states.extent(2)); ++i) states(item.group, k + 1, i, w) = Real(0);
-      return;
-    }
-    if (!active.sequence(frame.map.sequence_of(lane))) return;
-    const long t = frame.time_of(lane) + k + 1, b = frame.sequence_of(lane);
-    Real& kept = worst(item.group, item.block, w);
-    for (int i = 0; i < static_cast<int>(states.extent(2)); ++i) {
-      Real& s = states(item.group, k + 1, i, w);
-      const Real before = s, delta = increment(item.group, k, i, w);
+  KOKKOS_INLINE_FUNCTION void lane_step(const scan::StepBlock& at, long k, long shift, int w) const {
+    const long lane = at.group * lane_width + w, block = at.begin / systems::block_steps;
+    const scan::Panel<Real>& from = states.present(at.group);
+    const scan::Panel<Real>& to = states.next(at.group);
+    const bool held = k < frame.map.steps_of(lane);
+    const bool moves = held && active.sequence(frame.map.sequence_of(lane));
+    const long t = held ? frame.time_of(lane) + k + 1 : 0, b = held ? frame.sequence_of(lane) : 0;
+    Real& kept = worst(at.group, block, w);
+    for (int i = 0; i < static_cast<int>(increment.extent(2)); ++i) {
+      const Real before = from(at.group, k + 1, i, w);
+      Real& s = to(at.group, k + 1, i, w);
+      if (!moves) {
+        s = held ? before : Real(0);
+        continue;
+      }
+      const Real delta = increment(at.buffer, k - shift, i, w);
       Real next = before + delta, moved = magnitude(delta);  // as packs have it: fl(s + δ) − s is not δ
       if (guard != deck::Guard::none && !(magnitude(next) <= bound)) {
-        ++resets(item.group, item.block, w);
+        ++resets(at.group, block, w);
         if (guard == deck::Guard::guess)
           next = guess.at(t, b, i);
         else  // as published: not a number to zero, the rest clipped
@@ -131,9 +150,9 @@ struct Update {
     const scan::LaneMap& map = frame.map;
     const long lane = group * lane_width + w;
     if (map.chunk_of(lane) + 1 >= map.chunks || !active.sequence(map.sequence_of(lane))) return;
-    const long next = lane + map.batch;
-    for (int i = 0; i < static_cast<int>(states.extent(2)); ++i)
-      states(next / lane_width, 0, i, next % lane_width) = states(group, map.steps, i, w);
+    const long next = lane + map.batch, to = next / lane_width;
+    for (int i = 0; i < static_cast<int>(increment.extent(2)); ++i)
+      states.next(to)(to, 0, i, next % lane_width) = states.next(group)(group, map.steps, i, w);
   }
 };
 

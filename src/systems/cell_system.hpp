@@ -21,6 +21,7 @@
 /// uninitialised, its own while evaluate runs.
 #pragma once
 
+#include <stdexcept>
 #include <type_traits>
 #include <utility>
 
@@ -164,40 +165,50 @@ struct EvaluateKernel {
     if (!args.active.group(args.map, group)) return;
     const long end = (block + 1) * block_steps < args.map.steps ? (block + 1) * block_steps : args.map.steps;
     if (args.active.settled_steps(args.map, group) >= end) return;
+    const P worst = steps({group, block * block_steps, end, group}, 0, lane);
+    store<P>(&args.worst(group, block, lane), worst);
+  }
+
+  /// The steps of `at`, residual and Jacobian going to rows (at.buffer, step − first). Returns the largest residuals.
+  KOKKOS_INLINE_FUNCTION P steps(const scan::StepBlock& at, long first, int lane) const {
     // Lanes of a group hold different numbers of steps where the last chunk is shorter: those rows do not count.
-    const long full = full_steps(group, lane);
+    const long full = full_steps(at.group, lane);
     P worst(Real(0));
     const auto lease = scratch.acquire();
-    const auto see = [&](P value, long k) { worst = larger(worst, k < full ? value : masked(value, group, lane, k)); };
-    for (long k = block * block_steps; k < end; k += pairs ? 2 : 1) {
+    const auto see = [&](P value, long k) {
+      worst = larger(worst, k < full ? value : masked(value, at.group, lane, k));
+    };
+    const auto in = [&](const auto& panel, long k) { return scan::strip<P>(panel, at.group, k, lane); };
+    const auto out = [&](const auto& panel, long k) { return scan::strip<P>(panel, at.buffer, k - first, lane); };
+    for (long k = at.begin; k < at.end; k += pairs ? 2 : 1) {
       if constexpr (pairs) {
-        const long next = k + 1 < end ? k + 1 : k;  // the last of an odd number is taken twice
-        const auto both = [&](const auto& panel, long row) {
-          return StepPair<P>{scan::strip<P>(panel, group, row + k, lane),
-                             scan::strip<P>(panel, group, row + next, lane)};
-        };
-        const auto found = evaluate_at(lease, both);
+        const long next = k + 1 < at.end ? k + 1 : k;  // the last of an odd number is taken twice
+        const auto found = evaluate_at(
+            lease, [&](const auto& panel, long row) { return StepPair<P>{in(panel, k + row), in(panel, next + row)}; },
+            [&](const auto& panel) { return StepPair<P>{out(panel, k), out(panel, next)}; });
         see(half<0>(found), k);
         see(half<1>(found), next);
       } else {
-        see(evaluate_at(lease,
-                        [&](const auto& panel, long row) { return scan::strip<P>(panel, group, row + k, lane); }),
+        see(evaluate_at(
+                lease, [&](const auto& panel, long row) { return in(panel, k + row); },
+                [&](const auto& panel) { return out(panel, k); }),
             k);
       }
     }
     scratch.release(lease);
-    store<P>(&args.worst(group, block, lane), worst);
+    return worst;
   }
 
-  /// Evaluates the steps whose strips of a panel, `row` rows on, are at(panel, row). Returns the largest residuals.
-  template <class Lease, class At>
-  KOKKOS_INLINE_FUNCTION auto evaluate_at(const Lease& lease, const At& at) const {
-    using Strip = decltype(at(args.states, 0));
+  /// Evaluates the steps whose strips of an iterate or driver panel, `row` rows on, are in(panel, row), and whose residual
+  /// and Jacobian belong into out(panel). Returns the largest residuals.
+  template <class Lease, class In, class Out>
+  KOKKOS_INLINE_FUNCTION auto evaluate_at(const Lease& lease, const In& in, const Out& out) const {
+    using Strip = decltype(out(args.residual));
     constexpr bool differentiates = L == Linearization::diagonal || L == Linearization::dense;
-    PanelOutput<Strip> out{at(args.states, 1), at(args.residual, 0), differentiates ? at(args.jacobian, 0) : Strip{},
-                           cell.state_dim(), typename Strip::Number(Real(0))};
-    lease.template evaluate<L>(cell, at(args.states, 0), cell.input_dim() > 0 ? at(args.inputs, 0) : Strip{}, out);
-    return out.worst;
+    PanelOutput<Strip> to{in(args.states, 1), out(args.residual), differentiates ? out(args.jacobian) : Strip{},
+                          cell.state_dim(), typename Strip::Number(Real(0))};
+    lease.template evaluate<L>(cell, in(args.states, 0), cell.input_dim() > 0 ? in(args.inputs, 0) : Strip{}, to);
+    return to.worst;
   }
 
   /// Steps that all lanes of this item hold.
@@ -311,6 +322,15 @@ class CellSystem : public System<typename Cell::Real> {
     }
   }
 
+  using typename System<Real>::BlockEvaluation;
+  BlockEvaluation evaluate_blocks(Linearization l, const Evaluation<Real>& args) const override {
+    switch (l) {
+      case Linearization::diagonal: return blocks_of<Linearization::diagonal>(args);
+      case Linearization::dense: return blocks_of<Linearization::dense>(args);
+      default: return blocks_of<Linearization::zero>(args);
+    }
+  }
+
   void rollout(const Rows<Real>& drivers, const Matrix<Real>& initial, const Rows<Real>& states) const override {
     const long batch = static_cast<long>(states.extent(1));
     if (batch == 0 || states.extent(0) == 0) return;
@@ -350,6 +370,21 @@ class CellSystem : public System<typename Cell::Real> {
     const long items = args.map.groups * static_cast<long>(args.worst.extent(1)) * items_per_group;
     Kokkos::parallel_for("evaluate", Kokkos::RangePolicy<Exec>(0, items),
                          detail::EvaluateKernel<Cell, L>{cell_, args, scratch_});
+  }
+
+  template <Linearization L>
+  BlockEvaluation blocks_of([[maybe_unused]] const Evaluation<Real>& args) const {
+    if constexpr (exec_is_host) {
+      return [kernel = detail::EvaluateKernel<Cell, L>{cell_, args, scratch_}](const scan::StepBlock& at) {
+        using P = LanePack<Real>;
+        P worst = kernel.steps(at, at.begin, 0);
+        Real* const kept = &kernel.args.worst(at.group, at.begin / block_steps, 0);
+        if (at.begin % block_steps != 0) worst = larger(worst, load<P>(kept));
+        store<P>(kept, worst);
+      };
+    } else {
+      throw std::logic_error("blocks of steps are evaluated on hosts");
+    }
   }
 
   Cell cell_;

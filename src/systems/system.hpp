@@ -3,6 +3,7 @@
 /// A system never meets an engine or an element: it fills panels, so adding one adds no scan instantiations.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -49,6 +50,12 @@ class System {
 
   /// Fills residual, jacobian (diagonal or dense) and worst. Launches kernels; fences nothing.
   virtual void evaluate(Linearization linearization, const Evaluation<Real>& args) const = 0;
+
+  /// The same block by block (hosts): a function that evaluates some steps of one group on the calling thread. Residual and
+  /// Jacobian go to the block's rows of their panels; `worst` of the block_steps that hold it is set by their first step
+  /// and raised by later ones.
+  using BlockEvaluation = std::function<void(const scan::StepBlock&)>;
+  virtual BlockEvaluation evaluate_blocks(Linearization linearization, const Evaluation<Real>& args) const = 0;
 
   /// s_t = f(s_{t−1}, u_t) for t = 1..T: the sequential oracle. Launches one kernel; fences nothing.
   /// @param drivers  (T, B, n)   @param initial (B, D)   @param states out (T, B, D)

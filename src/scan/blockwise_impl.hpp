@@ -1,0 +1,144 @@
+/// Definitions of BlockwiseScan<Element>; included only by the files that instantiate it.
+#pragma once
+
+#include "scan/blockwise.hpp"
+#include "scan/engines_impl.hpp"
+
+namespace elkhorn::scan {
+
+namespace detail {
+
+using Groups = Kokkos::RangePolicy<HostExec, Kokkos::Schedule<Kokkos::Dynamic>>;
+
+/// The steps of one group, block by block, on the calling thread.
+template <class Element>
+struct GroupSweep {
+  using Real = typename Element::Real;
+  using P = LanePack<Real>;
+
+  const Element& element;
+  const LaneMap& map;
+  const BlockStream& stream;
+  const Matrix<Real>& workspace;
+  long group, block_length;
+  int buffer;
+
+  int slots() const { return element.slots(); }
+  WorkStrip<P> state(int slot) const { return work_strip<P>(workspace, buffer, long(slot) * element.state_size()); }
+  WorkStrip<P> summary(int slot) const {
+    return state(slots()).from(long(slot) * element.summary_size());
+  }
+  WorkStrip<P> scratch() const { return summary(slots()); }
+
+  /// step(site, slot) for the settled step that the recurrence starts with, if there is one, and then for all that are not
+  /// settled; done(block) after each block.
+  template <class Step, class Done>
+  void run(const Step& step, const Done& done) const {
+    const auto through = [&](long steps) {
+      for (int slot = 0; slot < slots(); ++slot)
+        for (long k = 0; k < steps; ++k) step(Site{buffer, k, 0}, slot);
+    };
+    const long settled = stream.settled(group);
+    if (settled > 0 && settled < map.steps) {
+      const auto clear_row = [&](const Panel<Real>& panel) {
+        if (panel.extent(0) > 0) clear(strip<P>(panel, buffer, 0), static_cast<int>(panel.extent(2)));
+      };
+      clear_row(element.increment);
+      clear_row(element.jacobian);
+      through(1);
+    }
+    for (long begin = settled; begin < map.steps;) {
+      // Blocks do not straddle those of the evaluation.
+      const long edge = (begin / block_length + 1) * block_length;
+      const StepBlock block{group, begin, edge < map.steps ? edge : map.steps, buffer};
+      stream.fill(block);
+      through(block.steps());
+      done(block);
+      begin = block.end;
+    }
+  }
+};
+
+}  // namespace detail
+
+template <class Element>
+BlockwiseScan<Element>::BlockwiseScan(const LaneMap& map, const Element& element, long block_length)
+    : map_(map), element_(element), block_length_(block_length) {
+  const long each = sizeof(Real), slots = element.slots();
+  const long reals = slots * (element.state_size() + element.summary_size()) + element.scratch_size();
+  workspace_ = make_view<Matrix<Real>>("blockwise workspace", buffers(),
+                                       detail::padded(reals * width_of<LanePack<Real>>, each));
+  if (!summarises()) return;
+  states_ = make_view<Matrix<Real>>("chunk states", map.groups * slots,
+                                    detail::padded(long(element.state_size()) * lane_width, each));
+  summaries_ = make_view<Matrix<Real>>("chunk summaries", map.groups * slots,
+                                       detail::padded(long(element.summary_size()) * lane_width, each));
+}
+
+template <class Element>
+void BlockwiseScan<Element>::summarise(const Active& active, const BlockStream& stream) const {
+  if constexpr (exec_is_host) {
+    const Kokkos::Experimental::UniqueToken<HostExec> token;
+    Kokkos::parallel_for("summarise blocks", detail::Groups(0, map_.groups), [&](long group) {
+      if (!active.group(map_, group)) return;
+      const int id = static_cast<int>(token.acquire());
+      const detail::GroupSweep<Element> sweep{element_, map_, stream, workspace_, group, block_length_, id};
+      if (detail::wholly_last(map_, group)) {
+        for (long begin = stream.settled(group); begin < map_.steps; begin += block_length_)
+          stream.look({group, begin, std::min(begin + block_length_, map_.steps), id});
+      } else {
+        // The state after chunk 0 comes from advancing, wherever its lanes are: see Summarise.
+        const bool first = group * lane_width < map_.batch, whole = detail::wholly_first(map_, group);
+        for (int slot = 0; slot < sweep.slots(); ++slot) {
+          detail::clear(sweep.state(slot), element_.state_size());
+          element_.identity(sweep.summary(slot), slot);
+        }
+        sweep.run(
+            [&](Site at, int slot) {
+              if (first) element_.advance(sweep.state(slot), at, slot, sweep.scratch(), false);
+              if (!whole) element_.append(sweep.summary(slot), at, slot, sweep.scratch());
+            },
+            [](const StepBlock&) {});
+        using P = LanePack<Real>;
+        for (int slot = 0; slot < sweep.slots(); ++slot) {
+          const long row = group * sweep.slots() + slot;
+          detail::copy(PanelStrip<P>{&states_(row, 0)}, sweep.state(slot), element_.state_size());
+          detail::copy(PanelStrip<P>{&summaries_(row, 0)}, sweep.summary(slot), element_.summary_size());
+        }
+      }
+      token.release(id);
+    });
+  }
+}
+
+template <class Element>
+void BlockwiseScan<Element>::finish(const Active& active, const BlockStream& stream) const {
+  if constexpr (exec_is_host) {
+    if (summarises()) {
+      const detail::LaneItems<Element> base{element_, map_, active, workspace_, states_, summaries_, {}, {}, {}};
+      Kokkos::parallel_for("scan summaries", Kokkos::RangePolicy<Exec>(0, map_.batch * element_.slots()),
+                           detail::ScanSummaries<Element>{base});
+    }
+    const Kokkos::Experimental::UniqueToken<HostExec> token;
+    Kokkos::parallel_for("finish blocks", detail::Groups(0, map_.groups), [&](long group) {
+      if (!active.group(map_, group)) return;
+      using P = LanePack<Real>;
+      const int id = static_cast<int>(token.acquire());
+      const detail::GroupSweep<Element> sweep{element_, map_, stream, workspace_, group, block_length_, id};
+      for (int slot = 0; slot < sweep.slots(); ++slot) {
+        if (summarises())
+          detail::copy(sweep.state(slot), PanelStrip<P>{&states_(group * sweep.slots() + slot, 0)},
+                       element_.state_size());
+        else
+          detail::clear(sweep.state(slot), element_.state_size());
+      }
+      sweep.run([&](Site at,
+                    int slot) { element_.advance(sweep.state(slot), at, slot, sweep.scratch(), true); },
+                [&](const StepBlock& block) { stream.take(block); });
+      stream.close(group);
+      token.release(id);
+    });
+  }
+}
+
+}  // namespace elkhorn::scan

@@ -1,0 +1,178 @@
+#include "solvers/fused.hpp"
+
+#include <algorithm>
+
+namespace elkhorn::solvers {
+
+using systems::block_steps;
+
+namespace {
+long groups(const scan::Choice& choice, long batch) {
+  return (choice.chunks * std::max(1L, batch) + lane_width - 1) / lane_width;
+}
+}  // namespace
+
+bool fuses(const SolverKind& kind, const deck::SolverConfig& config, const scan::Choice& choice, long batch, int threads,
+           long time_ranks) {
+  if (config.pass == deck::Pass::separate || !why_not_fused(config, time_ranks).empty()) return false;
+  if (config.pass == deck::Pass::fused) return true;
+  // A sweep gives threads whole groups, separate passes give them blocks of steps.
+  if (groups(choice, batch) < threads) return false;
+  return choice.chunks == 1 || kind.linearization == Linearization::dense;
+}
+
+bool fused_drops(const scan::Choice& choice, long batch, int threads) { return groups(choice, batch) > threads; }
+
+long fused_block_length(long components, double real_bytes) {
+  constexpr double cache = 131072;  // of a second-level cache that also holds weights, states and work memory
+  long steps = block_steps;
+  while (steps > 2 && double(steps * components * lane_width) * real_bytes > cache) steps /= 2;
+  return steps;
+}
+
+template <class Real>
+FusedPass<Real>::FusedPass(const SolverKind& kind, const deck::SolverConfig& config,
+                           std::shared_ptr<const systems::System<Real>> system, const Guess<Real>& guess,
+                           const Frame& frame, const scan::Active& active, const FusedArrays<Real>& arrays,
+                           std::unique_ptr<FusedScan> scan)
+    : kind_(kind),
+      config_(config),
+      frame_(frame),
+      active_(active),
+      arrays_(arrays),
+      scan_(std::move(scan)),
+      update_{frame,         active,          guess,        config.guard, static_cast<Real>(overflow),
+              arrays.states, arrays.residual, arrays.moved, arrays.resets} {
+  for (int side : {0, 1}) {
+    const systems::Evaluation<Real> args{frame.map,       active,          arrays.states.sides[side], arrays.inputs,
+                                         arrays.residual, arrays.jacobian, arrays.worst};
+    differentiate_[side] = system->evaluate_blocks(kind.linearization, args);
+    value_[side] = system->evaluate_blocks(Linearization::zero, args);
+  }
+}
+
+template <class Real>
+long FusedPass<Real>::settled(long group) const {
+  return active_.settled_steps(frame_.map, group);
+}
+
+template <class Real>
+void FusedPass<Real>::look(const scan::StepBlock& block) const {
+  value_[arrays_.states.side_of(block.group)](block);
+}
+
+template <class Real>
+void FusedPass<Real>::fill(const scan::StepBlock& block) const {
+  differentiate_[arrays_.states.side_of(block.group)](block);
+  const scan::Panel<Real>& jacobian = arrays_.jacobian;
+  const long numbers = static_cast<long>(jacobian.extent(2));
+  if (numbers == 0) return;
+  if (config_.damping_factor != 0 || config_.clip_jacobians) {
+    const ShapeJacobian<Real> shape{frame_.map, jacobian, static_cast<Real>(1 - config_.damping_factor),
+                                    config_.clip_jacobians};
+    shape.rows(block.buffer, 0, block.steps());
+  }
+  if (active_.settled.extent(0) == 0) return;
+  for (int w = 0; w < lane_width; ++w) {
+    const long lane = block.group * lane_width + w;
+    if (lane >= frame_.map.lanes()) return;
+    const long front = active_.settled(frame_.map.sequence_of(lane)) - frame_.map.chunk_of(lane) * frame_.map.steps;
+    for (long k = block.begin; k < std::min(block.end, front); ++k)
+      for (long i = 0; i < numbers; ++i) jacobian(block.buffer, k - block.begin, i, w) = Real(0);
+  }
+}
+
+template <class Real>
+void FusedPass<Real>::take(const scan::StepBlock& block) const {
+  update_.steps(block, block.begin, 0);
+}
+
+template <class Real>
+void FusedPass<Real>::start() {
+  const StatePanels<Real>& states = arrays_.states;
+  const std::size_t row = states.sides[0].extent(2) * lane_width;
+  for (long group = 0; group < frame_.map.groups; ++group)
+    std::copy_n(&states.sides[0](group, 0, 0, 0), row, &states.sides[1](group, 0, 0, 0));
+}
+
+template <class Real>
+void FusedPass<Real>::look(bool last) {
+  const scan::LaneMap& map = frame_.map;
+  moving_.assign(active_.sequences.data(), active_.sequences.data() + active_.sequences.size());
+  if (last) {
+    const Kokkos::Experimental::UniqueToken<HostExec> token;
+    const long each = static_cast<long>(arrays_.residual.extent(1));
+    over_blocks<HostExec>("look at blocks", map, 1, [&](long index) {
+      const BlockItem item(index, map);
+      if (!active_.group(map, item.group) || settled(item.group) >= item.end) return;
+      const long buffer = token.acquire();
+      for (long begin = item.begin; begin < item.end; begin += each)
+        look({item.group, begin, std::min(begin + each, item.end), buffer});
+      token.release(static_cast<int>(buffer));
+    });
+  } else if (scan_->summarises()) {
+    scan_->summarise(active_, *this);
+  } else {
+    scan_->finish(active_, *this);
+  }
+}
+
+template <class Real>
+std::vector<long> FusedPass<Real>::fronts() const {
+  const scan::LaneMap& map = frame_.map;
+  std::vector<long> fronts(static_cast<std::size_t>(map.batch), 0);
+  for (long slot = 0; slot < map.batch; ++slot) {
+    long& steps = fronts[static_cast<std::size_t>(slot)];
+    for (long lane = slot; lane < map.lanes(); lane += map.batch) {
+      const long held = map.steps_of(lane);
+      long here = 0;
+      while (here < held && arrays_.worst(lane / lane_width, here / block_steps, lane % lane_width) == Real(0))
+        here = std::min(here + block_steps, held);
+      steps += here;
+      if (here < held) break;
+    }
+  }
+  return fronts;
+}
+
+template <class Real>
+void FusedPass<Real>::step(const std::vector<long>& fronts) {
+  const scan::LaneMap& map = frame_.map;
+  if (scan_->summarises()) {
+    moving_.assign(active_.sequences.data(), active_.sequences.data() + active_.sequences.size());
+    scan_->finish(active_, *this);
+  }
+  Kokkos::parallel_for("change sides", Kokkos::RangePolicy<HostExec>(0, map.groups), [&](long group) {
+    if (!active_.group(map, group)) return;
+    const StatePanels<Real>& states = arrays_.states;
+    for (int w = 0; w < lane_width; ++w) {
+      const long lane = group * lane_width + w;
+      if (lane >= map.lanes()) break;
+      const long slot = map.sequence_of(lane);
+      if (active_.sequence(slot) || !moving_[static_cast<std::size_t>(slot)]) continue;
+      for (long k = 0; k <= map.steps; ++k)
+        for (int i = 0; i < static_cast<int>(arrays_.residual.extent(2)); ++i)
+          states.next(group)(group, k, i, w) = states.present(group)(group, k, i, w);
+    }
+    states.side(group) = 1 - states.side(group);
+  });
+  for (std::size_t slot = 0; slot < fronts.size(); ++slot)
+    if (active_.settled.extent(0) > 0) active_.settled(slot) = fronts[slot];
+}
+
+template <class Real>
+void FusedPass<Real>::gather() {
+  const StatePanels<Real>& states = arrays_.states;
+  const std::size_t row = states.sides[0].extent(2) * lane_width;
+  Kokkos::parallel_for("gather states", Kokkos::RangePolicy<HostExec>(0, frame_.map.groups), [&](long group) {
+    if (states.side(group) == 0) return;
+    for (long k = 0; k <= frame_.map.steps; ++k)
+      std::copy_n(&states.sides[1](group, k, 0, 0), row, &states.sides[0](group, k, 0, 0));
+    states.side(group) = 0;
+  });
+}
+
+template class FusedPass<float>;
+template class FusedPass<double>;
+
+}  // namespace elkhorn::solvers

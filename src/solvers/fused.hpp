@@ -1,0 +1,91 @@
+/// An iteration in one go, block by block of steps (hosts): a thread evaluates a block of a group of lanes, runs the scan
+/// through it and updates its states before it takes the next, so that residuals, Jacobians and increments never leave its
+/// cache and nothing of size T·D² exists.
+///
+/// The next states are written beside the present ones, because whether a sequence has converged is known only when all
+/// of its residuals are: those that have keep their present states. With one chunk a pass looks at the present states and
+/// makes the next ones in the same sweep; with several, a first sweep looks and summarises the chunks, a second evaluates
+/// again. Iterates are those of separate passes, number by number.
+#pragma once
+
+#include <vector>
+
+#include "scan/blockwise.hpp"
+#include "solvers/kinds.hpp"
+#include "solvers/panel_kernels.hpp"
+
+namespace elkhorn::solvers {
+
+/// A BlockwiseScan of any element.
+class FusedScan {
+ public:
+  virtual ~FusedScan() = default;
+  virtual bool summarises() const = 0;
+  virtual void summarise(const scan::Active& active, const scan::BlockStream& stream) const = 0;
+  virtual void finish(const scan::Active& active, const scan::BlockStream& stream) const = 0;
+};
+
+/// Whether iterations are fused: where they can be, and where `pass` = "auto" leaves it open where that is faster.
+/// @param choice of the scan   @param batch  sequences of all ranks   @param threads  of one rank
+bool fuses(const SolverKind& kind, const deck::SolverConfig& config, const scan::Choice& choice, long batch, int threads,
+           long time_ranks);
+
+/// Whether finished sequences are worth dropping from fused passes: not where every thread has a group or two of its own.
+/// Where they stay, the memory of the next states holds the answer in the end.
+bool fused_drops(const scan::Choice& choice, long batch, int threads);
+
+/// Steps of a block whose residuals and Jacobians, `components` numbers of `real_bytes` a step and lane, fit in a cache.
+long fused_block_length(long components, double real_bytes);
+
+/// The numbers a pass works on, by views of those who own them.
+template <class Real>
+struct FusedArrays {
+  scan::Panel<Real> inputs;              ///< (group, steps, n, lane)
+  StatePanels<Real> states;              ///< two sides
+  scan::Panel<Real> residual, jacobian;  ///< (buffer, block, …, lane)
+  LaneNumbers<Real> worst, moved;        ///< (group, block, lane): the largest |r| and |Δs|
+  LaneNumbers<int> resets;
+};
+
+template <class Real>
+class FusedPass : private scan::BlockStream {
+ public:
+  FusedPass(const SolverKind& kind, const deck::SolverConfig& config,
+            std::shared_ptr<const systems::System<Real>> system, const Guess<Real>& guess, const Frame& frame,
+            const scan::Active& active, const FusedArrays<Real>& arrays, std::unique_ptr<FusedScan> scan);
+
+  /// After states were packed into side 0: nothing writes the states before the first steps again.
+  void start();
+  /// Evaluates the present states of active sequences; unless `last`, also makes or prepares their next ones.
+  void look(bool last);
+  /// Steps of each slot whose residuals are zero, by whole blocks, as the last look found them.
+  std::vector<long> fronts() const;
+  /// The next states become the present ones for the sequences that are active now; the others keep theirs.
+  /// @param fronts steps of each slot that further passes leave out
+  void step(const std::vector<long>& fronts);
+  /// Brings all present states to side 0.
+  void gather();
+
+ private:
+  long settled(long group) const override;
+  void fill(const scan::StepBlock& block) const override;
+  void look(const scan::StepBlock& block) const override;
+  void take(const scan::StepBlock& block) const override;
+  void close(long) const override {}
+
+  SolverKind kind_;
+  deck::SolverConfig config_;
+  Frame frame_;
+  scan::Active active_;
+  FusedArrays<Real> arrays_;
+  std::unique_ptr<FusedScan> scan_;
+  Update<Real> update_;
+  using Evaluation = typename systems::System<Real>::BlockEvaluation;
+  Evaluation differentiate_[2], value_[2];  ///< of either side
+  std::vector<int> moving_;                 ///< sequences that the pass moves
+};
+
+extern template class FusedPass<float>;
+extern template class FusedPass<double>;
+
+}  // namespace elkhorn::solvers
