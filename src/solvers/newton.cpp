@@ -779,8 +779,9 @@ template <class Real>
 double Newton<Real>::flops(double passes) const {
   const double D = double(instance_.system->state_dim());
   const bool summarised = choice_.engine != scan::Engine::serial && choice_.chunks > 1;
+  const double evaluations = fuses_ && summarised ? 2 : 1;
   return passes * double(instance_.length()) * double(instance_.batch()) *
-         (instance_.system->flops(kind_.linearization) + scan_flops(summarised) + 2 * D);
+         (evaluations * instance_.system->flops(kind_.linearization) + scan_flops(summarised) + 2 * D);
 }
 
 template <class Real>
@@ -789,7 +790,9 @@ double Newton<Real>::bytes(double passes) const {
   const double J = double(jacobian_components(kind_.linearization, instance_.system->state_dim()));
   const double scans = choice_.engine == scan::Engine::serial || choice_.chunks == 1 ? 1 : 2;
   // evaluate: read s, u, write r, J; scan: read r, J (twice where chunked), write δ; update: read δ, s, write s
-  const double each = (D + n + D + J) + scans * (D + J) + D + 3 * D;
+  const double apart = (D + n + D + J) + scans * (D + J) + D + 3 * D;
+  // a fused sweep: read s, u; the last one also writes the next s
+  const double each = fuses_ ? scans * (D + n) + D : apart;
   return sizeof(Real) * double(instance_.length()) * double(instance_.batch()) * (passes * each + 3 * D + 2 * n);
 }
 

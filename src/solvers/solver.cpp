@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "solvers/fused.hpp"
 #include "solvers/kinds.hpp"
 #include "solvers/newton.hpp"
 #include "solvers/sequential.hpp"
@@ -47,10 +48,22 @@ MemoryModel model_memory(const deck::Case& c, const systems::Shape& shape, int r
   const scan::LaneMap map(width, local, choice.chunks);
   const double lanes = double(map.groups) * lane_width, steps = double(map.steps);
   const double jacobian = dense ? D * D : kind->linearization == Linearization::diagonal ? D : 0;
+  const double blocks = lanes * double(systems::blocks(map.steps));
+  if (windows.full && fuses(*kind, c.solver, choice, c.batch, threads, c.time_ranks)) {
+    // Two sides of the states, one of which the answer may lie in, drivers, and a block of steps for every thread.
+    const double sides = real * lanes * (steps + 1) * D;
+    const double spare = fused_drops(choice, c.batch, threads) ? sides : std::max(sides, real * rows * D);
+    if (!fused_drops(choice, c.batch, threads)) out.answer -= real * rows * D;
+    const long block = fused_block_length(static_cast<long>(D + jacobian), real);
+    out.solver = sides + spare + real * lanes * steps * n +
+                 real * double(threads) * lane_width * double(std::min(block, map.steps)) * (D + jacobian) +
+                 blocks * (2 * real + sizeof(int));
+    return out;
+  }
   out.solver = real * lanes * ((steps + 1) * D + steps * (D + n + jacobian));
   // The smoother keeps covariances, gains and offsets besides.
   if (c.solver.smoother) out.solver += real * lanes * steps * (2 * jacobian + D);
-  out.solver += lanes * double(systems::blocks(map.steps)) * (real + sizeof(int));
+  out.solver += blocks * (real + sizeof(int));
   return out;
 }
 

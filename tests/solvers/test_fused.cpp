@@ -1,0 +1,152 @@
+// Fused passes: the iterates of separate ones, to rounding, in a fraction of the memory.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "measure/memory.hpp"
+#include "reference.hpp"
+
+namespace {
+
+using namespace elkhorn;
+using namespace elkhorn::test;
+
+template <class Real>
+class Fused : public ::testing::Test {
+ protected:
+  static constexpr double eps = std::numeric_limits<Real>::epsilon();
+
+  static systems::Instance<Real> instance(const std::string& system, long T, long B, long D) {
+    deck::Case c = basic_case(system);
+    c.state_dim = D;
+    c.length = T;
+    c.batch = B;
+    c.seed = 5;
+    if (system != "lorenz96") c.initial_state = "random";
+    return systems::make_instance<Real>(c, {0, B});
+  }
+  struct Run {
+    solvers::Outcome outcome;
+    std::vector<double> states;
+    record::History history;
+  };
+  static Run run(const systems::Instance<Real>& instance, deck::SolverConfig config, deck::Pass pass, int threads = 1,
+                 bool twice = false) {
+    config.pass = pass;
+    solvers::Setup<Real> setup;
+    setup.config = config;
+    setup.global_batch = instance.batch();
+    setup.threads = threads;
+    const auto s = solvers::make_solver(instance, setup);
+    solvers::Recording<Real> recording;
+    Run out{s->solve(&recording), host_values(s->states()), recording.history};
+    if (twice) {  // a solver can be used again
+      EXPECT_EQ(s->solve().iterations, out.outcome.iterations);
+      EXPECT_EQ(host_values(s->states()), out.states);
+    }
+    return out;
+  }
+};
+using Reals = ::testing::Types<float, double>;
+TYPED_TEST_SUITE(Fused, Reals);
+
+struct Choice {
+  const char* kind;
+  double sigma2;
+};
+const Choice kinds[] = {{"deer", 0}, {"quasi_deer", 0}, {"elk", 1e2}, {"quasi_elk", 1e2}, {"jacobi", 0}, {"picard", 0}};
+
+TYPED_TEST(Fused, IteratesAreThoseOfSeparatePasses) {
+  struct Problem {
+    const char* system;
+    long T, B, D;
+  };
+  // Lengths that blocks and chunks do not divide; padding lanes; lanes of two chunks in a group; scratch memory (lorenz96).
+  for (const Problem p : {Problem{"gru", 203, 1, 3}, Problem{"gru", 77, 8, 9}, Problem{"lstm", 65, 3, 6},
+                          Problem{"rnn", 130, 11, 17}, Problem{"lorenz96", 90, 1, 5}}) {
+    const auto instance = this->instance(p.system, p.T, p.B, p.D);
+    for (const Choice& choice : kinds)
+      for (const char* engine : {"auto", "chunked:1", "chunked:3", "chunked:16"})
+        for (const long n : {1L, 2L, 5L}) {
+          deck::SolverConfig config = solver(choice.kind, choice.sigma2);
+          config.scan = engine;
+          config.stop = deck::Stop::iterations;
+          config.max_iterations = n;
+          if (p.T == 77) config.damping_factor = 0.2;
+          if (p.T == 77) config.clip_jacobians = true;
+          const auto fused = this->run(instance, config, deck::Pass::fused);
+          const auto apart = this->run(instance, config, deck::Pass::separate);
+          const double scale = std::max(1.0, largest(apart.states));
+          ASSERT_LE(largest_difference(fused.states, apart.states), 3e3 * this->eps * scale)
+              << p.system << " " << choice.kind << " " << engine << " after " << n;
+          ASSERT_EQ(fused.outcome.iterations, apart.outcome.iterations);
+          for (std::size_t i = 0; i < apart.history.residual.size(); ++i) {
+            if (fused.history.residual[i] == apart.history.residual[i]) continue;  // both may be infinite
+            ASSERT_NEAR(fused.history.residual[i], apart.history.residual[i], 3e3 * this->eps * scale);
+          }
+        }
+  }
+}
+
+TYPED_TEST(Fused, ConvergedSequencesKeepTheirStatesAndFinishedOnesLeave) {
+  // Sequences that need different numbers of iterations: a group goes on with some of them finished, and with more groups
+  // than threads the rest are packed together.
+  for (const long B : {8L, 30L}) {
+    const auto instance = this->instance("gru", 150, B, 4);
+    for (const char* kind : {"quasi_deer", "deer", "jacobi"}) {
+      deck::SolverConfig config = solver(kind);
+      config.tolerance = sizeof(TypeParam) == 8 ? 1e-9 : 1e-5;
+      config.scan = "chunked:2";
+      const auto fused = this->run(instance, config, deck::Pass::fused, B == 8 ? 8 : 1, true);
+      const auto apart = this->run(instance, config, deck::Pass::separate);
+      ASSERT_EQ(fused.outcome.iterations, apart.outcome.iterations) << kind;
+      const auto [least, most] =
+          std::minmax_element(apart.outcome.iterations.begin(), apart.outcome.iterations.end());
+      if (std::string(kind) == "quasi_deer") {
+        ASSERT_LT(*least, *most) << "the batch tests nothing";
+      }
+      // One more step would move states by about the tolerance times what a step gains.
+      ASSERT_LE(largest_difference(fused.states, apart.states), 1e3 * this->eps) << kind << " B " << B;
+    }
+  }
+}
+
+TYPED_TEST(Fused, TheGuardCountsTheSameResets) {
+  deck::Case c = basic_case("linear");
+  c.state_dim = 1;
+  c.length = 200;
+  c.system_options["radius"] = 30;
+  c.initial_state = "random";
+  const auto instance = systems::make_instance<TypeParam>(c, {0, 1});
+  for (const deck::Guard guard : {deck::Guard::zero, deck::Guard::guess}) {
+    deck::SolverConfig config = solver("deer");
+    config.guard = guard;
+    config.max_iterations = 3;
+    config.guess = "initial_state";
+    const auto fused = this->run(instance, config, deck::Pass::fused);
+    const auto apart = this->run(instance, config, deck::Pass::separate);
+    EXPECT_GT(apart.history.resets.front(), 100);
+    EXPECT_EQ(fused.history.resets, apart.history.resets);
+  }
+}
+
+TYPED_TEST(Fused, NothingAsLongAsTimeAndAsLargeAsAJacobianIsStored) {
+  const long T = 4000, B = 8, D = 32;
+  const auto instance = this->instance("gru", T, B, D);
+  const double jacobians = double(T * B * D * D) * sizeof(TypeParam), states = jacobians / double(D);
+  for (const char* kind : {"deer", "elk"}) {
+    deck::SolverConfig config = solver(kind, std::string(kind) == "elk" ? 1e2 : 0);
+    config.stop = deck::Stop::iterations;
+    config.max_iterations = 1;
+    config.pass = deck::Pass::fused;
+    const double before = measure::resident_bytes();
+    const measure::PeakMemory peak;
+    const auto s = make(instance, config);
+    s->solve();
+    // drivers and three arrays besides what the program itself needs
+    EXPECT_LE(peak.bytes() - before, 4 * states + 16e6) << kind;
+    EXPECT_GT(jacobians, 2 * (4 * states + 16e6)) << "the bound would not notice Jacobians";
+  }
+}
+
+}  // namespace
