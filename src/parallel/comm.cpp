@@ -1,6 +1,7 @@
 #include "parallel/comm.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -27,6 +28,20 @@ T reduce(MPI_Comm comm, T value, MPI_Datatype type, MPI_Op op) {
   check(MPI_Allreduce(MPI_IN_PLACE, &value, 1, type, op, comm), "MPI_Allreduce");
   return value;
 }
+
+/// Adds the time of its life to what a rank spends on communication.
+class Clock {
+ public:
+  explicit Clock(Traffic& traffic) : traffic_(traffic) {}
+  ~Clock() { traffic_.seconds += std::chrono::duration<double>(Now::now() - since_).count(); }
+  Clock(const Clock&) = delete;
+  Clock& operator=(const Clock&) = delete;
+
+ private:
+  using Now = std::chrono::steady_clock;
+  Traffic& traffic_;
+  Now::time_point since_ = Now::now();
+};
 
 }  // namespace
 
@@ -131,6 +146,7 @@ std::string Comm::broadcast(std::string text, int root) const {
 }
 
 std::vector<double> Comm::max(const std::vector<double>& values) const {
+  const Clock clock(traffic_);
   // Second half: 1 where NaN, so that NaN survives whatever MPI_MAX does with it.
   const std::size_t n = values.size();
   std::vector<double> both(2 * n);
@@ -150,6 +166,7 @@ std::vector<double> Comm::max(const std::vector<double>& values) const {
 }
 
 std::vector<double> Comm::sum(const std::vector<double>& values) const {
+  const Clock clock(traffic_);
   std::vector<double> out = values;
   check(MPI_Allreduce(MPI_IN_PLACE, out.data(), static_cast<int>(out.size()), MPI_DOUBLE, MPI_SUM, handle_),
         "MPI_Allreduce");
@@ -167,6 +184,7 @@ long Comm::sum(long value) const { return reduce(handle_, value, MPI_LONG, MPI_S
 
 void Comm::exchange_bytes(const void* data, std::size_t bytes, int to, void* incoming, std::size_t incoming_bytes,
                           int from) const {
+  const Clock clock(traffic_);
   // All at once, and the longest wait last: nobody's send waits for a receive that comes later.
   std::vector<MPI_Request> requests;
   if (from >= 0)

@@ -35,8 +35,11 @@ class AgreedStop : public std::runtime_error {
 struct Traffic {
   long messages = 0;
   long bytes = 0;
+  double seconds = 0;  ///< that this rank spent on them, waiting for other ranks included
 };
-inline Traffic operator-(const Traffic& a, const Traffic& b) { return {a.messages - b.messages, a.bytes - b.bytes}; }
+inline Traffic operator-(const Traffic& a, const Traffic& b) {
+  return {a.messages - b.messages, a.bytes - b.bytes, a.seconds - b.seconds};
+}
 
 /// Throws MpiError naming `call` unless `code` is MPI_SUCCESS.
 void check(int code, const char* call);

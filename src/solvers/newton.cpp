@@ -617,6 +617,7 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
   const long batch = instance_.batch(), length = line_.length();
   Status status(batch);
   parallel::Traffic each_iteration;
+  const double communicated = line_.traffic().seconds;
   start();
   // Numbers of sequence b go into a history only while it iterates, its last state included: status.iterations[b] counts
   // its steps, so it equals the loop's count exactly then.
@@ -713,7 +714,8 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
       at_bound = line_.sum(at_bound);
     }
     const parallel::Traffic now = line_.traffic() - before;
-    each_iteration = {std::max(each_iteration.messages, now.messages), std::max(each_iteration.bytes, now.bytes)};
+    each_iteration.messages = std::max(each_iteration.messages, now.messages);
+    each_iteration.bytes = std::max(each_iteration.bytes, now.bytes);
     const std::vector<char> was_active = status.active;
     const std::vector<double> worked = steps_worked(flags);
     for (long j = 0; j < slots(); ++j) {
@@ -758,7 +760,13 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
       status.converged[b] = status.residual[b] <= config_.tolerance;
   const std::vector<double> healing = line_.max(std::vector<double>(status.healing.begin(), status.healing.end()));
   status.healing.assign(healing.begin(), healing.end());
-  return {status.iterations, status.residual, status.converged, status.healing, status.work, each_iteration};
+  return {status.iterations,
+          status.residual,
+          status.converged,
+          status.healing,
+          status.work,
+          each_iteration,
+          line_.traffic().seconds - communicated};
 }
 
 /// Of the scan, for one step of one sequence.

@@ -22,6 +22,7 @@ struct Outcome {
   std::vector<char> healing;         ///< the guard still replaced states in the last iteration
   std::vector<double> work;          ///< steps worked on, all iterations together, in multiples of T
   parallel::Traffic each_iteration;  ///< of this rank along its time line, at most
+  double communication_s = 0;        ///< of all iterations, on this rank along its time line
 };
 
 /// Asks a solve to be watched: per-iteration histories against an oracle, outside of any timing.
