@@ -2,29 +2,17 @@
 //
 //   build/benchmarks/evaluate --benchmark_filter='evaluate/gru' --benchmark_counters_tabular=true
 //
-// Counters: sizes; bytes, flops and functions (σ, tanh, e^x) a second; bound_us, the time that the scarcest resource needs
-// (src/measure/roofs.hpp); of_bound, the share of it that was reached, in per cent. Roofs come first, as benchmarks of their own.
-#include <benchmark/benchmark.h>
-
+// Fields are explained in report.hpp. Roofs come first, as benchmarks of their own.
 #include "core/math.hpp"
-#include "measure/roofs.hpp"
+#include "report.hpp"
 #include "systems/registry.hpp"
 #include "systems/system.hpp"
 
 namespace {
 
 using namespace elkhorn;
-using benchmark::Counter;
+using namespace elkhorn::benchmarks;
 using systems::Linearization;
-
-/// Measured once a process and precision.
-template <class Real>
-const measure::Roofs& roofs() {
-  static const measure::Roofs measured = measure::measure_roofs<Real>();
-  return measured;
-}
-
-constexpr auto per_second = Counter::kIsIterationInvariantRate;
 
 const char* name_of(Linearization l) {
   return l == Linearization::dense ? "dense" : l == Linearization::diagonal ? "diagonal" : "zero";
@@ -33,17 +21,6 @@ const char* name_of(Linearization l) {
 /// σ and tanh of one step.
 double functions_of(const std::string& system, double dim) {
   return system == "gru" ? 3 * dim : system == "lstm" ? 2.5 * dim : dim;
-}
-
-void report(benchmark::State& state, const measure::Roofs& machine, double bytes, double flops, double functions) {
-  const double bound = machine.seconds(bytes, flops, functions);
-  state.counters["threads"] = double(Exec().concurrency());
-  state.counters["bytes"] = Counter(bytes, per_second);
-  state.counters["flops"] = Counter(flops, per_second);
-  state.counters["functions"] = Counter(functions, per_second);
-  state.counters["bound_us"] = bound * 1e6;
-  state.counters["of_bound"] = Counter(100 * bound, per_second);
-  state.SetLabel(machine.limit(bytes, flops, functions));
 }
 
 template <class Real>
@@ -85,16 +62,10 @@ void evaluate(benchmark::State& state, const std::string& name, Linearization li
                                  {}};
   args.worst =
       Kokkos::View<Real***, Kokkos::LayoutRight, Memory>("worst", map.groups, systems::blocks(map.steps), lane_width);
-  for (auto _ : state) {
-    system.evaluate(linearization, args);
-    Exec().fence();
-  }
   const double rows = double(T) * double(B);
-  state.counters["T"] = double(T);
-  state.counters["D"] = double(D);
-  state.counters["B"] = double(B);
-  report(state, roofs<Real>(), sizeof(Real) * rows * double(2 * D + n + J), rows * system.flops(linearization),
-         rows * functions_of(name, double(D)));
+  show_sizes(state, T, D, B);
+  judge<Real>(state, sizeof(Real) * rows * double(2 * D + n + J), rows * system.flops(linearization),
+              rows * functions_of(name, double(D)), [&] { system.evaluate(linearization, args); });
 }
 
 template <class Real>
@@ -102,17 +73,11 @@ void sequential(benchmark::State& state, const std::string& name) {
   const long T = state.range(0), D = state.range(1), B = state.range(2);
   const auto instance = make<Real>(name, T, D, B);
   const auto states = make_view<Rows<Real>>("states", T, B, D);
-  for (auto _ : state) {
-    instance.system->rollout(instance.drivers, instance.initial, states);
-    Exec().fence();
-  }
   const double rows = double(T) * double(B);
-  state.counters["T"] = double(T);
-  state.counters["D"] = double(D);
-  state.counters["B"] = double(B);
-  state.counters["steps"] = Counter(double(T), per_second);
-  report(state, roofs<Real>(), sizeof(Real) * rows * double(D + instance.system->input_dim()),
-         rows * instance.system->flops(Linearization::zero), rows * functions_of(name, double(D)));
+  show_sizes(state, T, D, B);
+  judge<Real>(state, sizeof(Real) * rows * double(D + instance.system->input_dim()),
+              rows * instance.system->flops(Linearization::zero), rows * functions_of(name, double(D)),
+              [&] { instance.system->rollout(instance.drivers, instance.initial, states); });
 }
 
 constexpr int numbers = 2048, rounds = 50;
@@ -159,29 +124,17 @@ void function(benchmark::State& state, const F& f) {
   const long items = Exec().concurrency();
   const Matrix<Real> in("in", items, numbers), out("out", items, numbers);
   for (long i = 0; i < items * numbers; ++i) in.data()[i] = Real((i * 7919) % 4001 - 2000) / Real(250);  // −8 … 8
-  for (auto _ : state) {
+  judge<Real>(state, 0, 0, double(rounds) * double(items) * numbers, [&] {
     Kokkos::parallel_for("function", Kokkos::RangePolicy<Exec>(0, items), Apply<Real, P, F>{in, out, f});
-    Exec().fence();
-    benchmark::ClobberMemory();
-  }
-  report(state, roofs<Real>(), 0, 0, double(rounds) * double(items) * numbers);
-}
-
-template <class Real>
-void roof(benchmark::State& state) {
-  for (auto _ : state) benchmark::DoNotOptimize(roofs<Real>());
-  const measure::Roofs& r = roofs<Real>();
-  state.counters["bytes"] = r.bandwidth;
-  state.counters["flops"] = r.flops;
-  state.counters["gemm"] = r.gemm;
-  state.counters["functions"] = r.transcendentals;
+  });
 }
 
 template <class Real>
 void add(const std::string& precision) {
   const auto finish = [](benchmark::internal::Benchmark* b) { return b->UseRealTime()->Unit(benchmark::kMicrosecond); };
-  benchmark::RegisterBenchmark(("roofs/" + precision).c_str(), roof<Real>)->Iterations(1);
-  const std::vector<std::vector<long>> sizes = {{100000, 8, 16}, {10000, 32, 16}, {5000, 64, 16}, {200, 256, 16}};
+  add_roofs<Real>(precision);
+  // An iteration should be short enough to be left alone on a busy machine; D 8's is beyond the caches.
+  const std::vector<std::vector<long>> sizes = {{20000, 8, 16}, {1000, 32, 16}, {300, 64, 16}, {20, 256, 16}};
   for (const char* system : {"gru", "lstm", "rnn"}) {
     for (const Linearization l : {Linearization::zero, Linearization::diagonal, Linearization::dense})
       for (std::vector<long> size : sizes) {
@@ -214,11 +167,8 @@ void add(const std::string& precision) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const Kokkos::ScopeGuard kokkos(argc, argv);
-  add<float>("float32");
-  add<double>("float64");
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
+  return run_benchmarks(argc, argv, [] {
+    add<float>("float32");
+    add<double>("float64");
+  });
 }

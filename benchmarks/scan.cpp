@@ -1,13 +1,13 @@
-// Elements × engines: one scan over (T, B, D), with the bytes it must move and what it computes.
+// Elements × engines: one scan over (T, B, D), with the bytes it must move and what it computes (fields: report.hpp).
 //
 //   build/benchmarks/scan --benchmark_filter='KalmanDense.*chunked' --benchmark_format=json
-#include <benchmark/benchmark.h>
-
+#include "report.hpp"
 #include "scan/clamped.hpp"
 
 namespace {
 
 using namespace elkhorn;
+using namespace elkhorn::benchmarks;
 using namespace elkhorn::scan;
 
 template <class Real>
@@ -23,6 +23,20 @@ constexpr bool is_dense = std::is_same_v<Element, AffineDense<typename Element::
 template <class Element>
 constexpr bool is_damped = std::is_same_v<Element, KalmanDiagonal<typename Element::Real>> ||
                            std::is_same_v<Element, KalmanDense<typename Element::Real>>;
+
+/// Operations of a step in the last pass, and of a step in the pass that summarises a chunk for those after it (divisions,
+/// clamps and the parts of a Cholesky solve: 1 each).
+template <class Element>
+double flops_of(double D, bool summary) {
+  using Real = typename Element::Real;
+  if (std::is_same_v<Element, AffineDense<Real>>) return 2 * D * D + (summary ? 2 * D * D * D : 0);
+  if (std::is_same_v<Element, KalmanDense<Real>>)
+    return (summary ? 8 + 2.0 / 3 + 4 : 4 + 2.0 / 3 + 2) * D * D * D + 2 * D * D;
+  if (std::is_same_v<Element, KalmanDiagonal<Real>>) return (summary ? 16 : 10) * D;
+  if (std::is_same_v<Element, KalmanVariance<Real>>) return (summary ? 13 : 8) * D;
+  if (std::is_same_v<Element, AffineDiagonalClamped<Real>>) return (summary ? 9 : 4) * D;
+  return (summary ? 3 : 2) * D;
+}
 
 template <class Element>
 void scan_of(benchmark::State& state, const std::string& name) {
@@ -50,22 +64,14 @@ void scan_of(benchmark::State& state, const std::string& name) {
     }
   }();
   const Scan<Element> scan(choice.engine, map, element);
-  for (auto _ : state) {
-    scan.run(element, Active{});
-    Exec().fence();
-    benchmark::ClobberMemory();
-  }
-  const double rows = double(T) * double(B), passes = choice.engine == Engine::serial || map.chunks == 1 ? 1 : 2;
+  const bool twice = choice.engine == Engine::flat || (choice.engine == Engine::chunked && map.chunks > 1);
+  const double rows = double(T) * double(B), passes = twice ? 2 : 1;
   const double written = double(std::is_same_v<Element, KalmanVariance<Real>> ? components + D : D);
-  const double bytes = sizeof(Real) * rows * (passes * double(components + D) + written);
-  using benchmark::Counter;
-  state.counters["T"] = double(T);
-  state.counters["D"] = double(D);
-  state.counters["B"] = double(B);
+  const double flops = flops_of<Element>(double(D), false) + (twice ? flops_of<Element>(double(D), true) : 0);
+  show_sizes(state, T, D, B);
   state.counters["chunks"] = double(map.chunks);
-  state.counters["threads"] = double(Exec().concurrency());
-  state.counters["bytes"] = Counter(bytes, Counter::kIsIterationInvariantRate, Counter::kIs1024);
-  state.counters["steps"] = Counter(rows, Counter::kIsIterationInvariantRate);
+  judge<Real>(state, sizeof(Real) * rows * (passes * double(components + D) + written), rows * flops, 0,
+              [&] { scan.run(element, Active{}); });
 }
 
 template <class Element>
@@ -75,30 +81,28 @@ void add(const std::string& element) {
                                  [engine](benchmark::State& state) { scan_of<Element>(state, engine); })
         ->ArgNames({"T", "D", "B"})
         ->Args({10000, 4, 1})
-        ->Args({10000, 8, 16})
-        ->Args({2000, 32, 16})
+        ->Args({2000, 8, 16})
+        ->Args({200, 32, 16})
         ->UseRealTime()
         ->Unit(benchmark::kMillisecond);
+}
+
+template <class Real>
+void add_all(const std::string& precision) {
+  add_roofs<Real>(precision);
+  add<AffineDiagonal<Real>>("AffineDiagonal/" + precision);
+  add<AffineDiagonalClamped<Real>>("AffineDiagonalClamped/" + precision);
+  add<AffineDense<Real>>("AffineDense/" + precision);
+  add<KalmanDiagonal<Real>>("KalmanDiagonal/" + precision);
+  add<KalmanVariance<Real>>("KalmanVariance/" + precision);
+  add<KalmanDense<Real>>("KalmanDense/" + precision);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const Kokkos::ScopeGuard kokkos(argc, argv);
-  add<AffineDiagonal<float>>("AffineDiagonal<float>");
-  add<AffineDiagonal<double>>("AffineDiagonal<double>");
-  add<AffineDiagonalClamped<float>>("AffineDiagonalClamped<float>");
-  add<AffineDiagonalClamped<double>>("AffineDiagonalClamped<double>");
-  add<AffineDense<float>>("AffineDense<float>");
-  add<AffineDense<double>>("AffineDense<double>");
-  add<KalmanDiagonal<float>>("KalmanDiagonal<float>");
-  add<KalmanDiagonal<double>>("KalmanDiagonal<double>");
-  add<KalmanVariance<float>>("KalmanVariance<float>");
-  add<KalmanVariance<double>>("KalmanVariance<double>");
-  add<KalmanDense<float>>("KalmanDense<float>");
-  add<KalmanDense<double>>("KalmanDense<double>");
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
+  return run_benchmarks(argc, argv, [] {
+    add_all<float>("float32");
+    add_all<double>("float64");
+  });
 }

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 #if defined(__FMA__)
 #include <immintrin.h>
@@ -287,6 +288,89 @@ KOKKOS_INLINE_FUNCTION P magnitude(P a) {
   const P m = absolute(a);
   return select_less_equal(m, P(std::numeric_limits<real_of<P>>::max()), m,
                            P(std::numeric_limits<real_of<P>>::infinity()));
+}
+
+namespace detail {
+template <class F, std::size_t... k>
+KOKKOS_FORCEINLINE_FUNCTION void unrolled(std::index_sequence<k...>, const F& f) {
+  (f(std::integral_constant<int, int(k)>()), ...);
+}
+}  // namespace detail
+/// f(0), …, f(N − 1) with constants for compilers: an array that is indexed by them alone can live in registers.
+template <int N, class F>
+KOKKOS_FORCEINLINE_FUNCTION void unrolled(const F& f) {
+  detail::unrolled(std::make_index_sequence<N>(), f);
+}
+
+/// N numbers P that take every operation side by side. Functions of one number wait for their own results, and compilers
+/// fetch their many constants from memory for each; of several numbers neither costs much (core/math.hpp, hosts).
+template <class P_, int N>
+struct Several {
+  using P = P_;
+  P part[N];
+
+  Several() = default;
+  KOKKOS_FORCEINLINE_FUNCTION explicit Several(real_of<P> s) {
+    unrolled<N>([&](auto k) { part[k] = P(s); });
+  }
+
+  KOKKOS_FORCEINLINE_FUNCTION friend Several operator+(const Several& a, const Several& b) {
+    return each([](P x, P y) { return x + y; }, a, b);
+  }
+  KOKKOS_FORCEINLINE_FUNCTION friend Several operator-(const Several& a, const Several& b) {
+    return each([](P x, P y) { return x - y; }, a, b);
+  }
+  KOKKOS_FORCEINLINE_FUNCTION friend Several operator*(const Several& a, const Several& b) {
+    return each([](P x, P y) { return x * y; }, a, b);
+  }
+  KOKKOS_FORCEINLINE_FUNCTION friend Several operator/(const Several& a, const Several& b) {
+    return each([](P x, P y) { return x / y; }, a, b);
+  }
+  KOKKOS_FORCEINLINE_FUNCTION friend Several operator-(const Several& a) {
+    return each([](P x) { return -x; }, a);
+  }
+};
+
+/// f of the parts of several numbers, one part after the other.
+template <class F, class P, int N, class... More>
+KOKKOS_FORCEINLINE_FUNCTION Several<P, N> each(const F& f, const Several<P, N>& a, const More&... more) {
+  Several<P, N> out;
+  unrolled<N>([&](auto k) { out.part[k] = f(a.part[k], more.part[k]...); });
+  return out;
+}
+template <class P>
+inline constexpr bool is_several = false;
+template <class P, int N>
+inline constexpr bool is_several<Several<P, N>> = true;
+namespace detail {
+template <class P, int N>
+struct real_of_impl<Several<P, N>> {
+  using type = real_of<P>;
+};
+}  // namespace detail
+template <class P, int N>
+inline constexpr bool is_pack<Several<P, N>> = false;
+
+template <class P, int N>
+KOKKOS_FORCEINLINE_FUNCTION Several<P, N> multiply_add(const Several<P, N>& a, const Several<P, N>& b,
+                                                       const Several<P, N>& c) {
+  return each([](P x, P y, P z) { return multiply_add(x, y, z); }, a, b, c);
+}
+template <class P, int N>
+KOKKOS_FORCEINLINE_FUNCTION Several<P, N> larger(const Several<P, N>& a, const Several<P, N>& b) {
+  return each([](P x, P y) { return larger(x, y); }, a, b);
+}
+template <class P, int N>
+KOKKOS_FORCEINLINE_FUNCTION Several<P, N> smaller(const Several<P, N>& a, const Several<P, N>& b) {
+  return each([](P x, P y) { return smaller(x, y); }, a, b);
+}
+template <class P, int N>
+KOKKOS_FORCEINLINE_FUNCTION Several<P, N> absolute(const Several<P, N>& a) {
+  return each([](P x) { return absolute(x); }, a);
+}
+template <class P, int N>
+KOKKOS_FORCEINLINE_FUNCTION Several<P, N> with_sign(const Several<P, N>& magnitude, const Several<P, N>& sign) {
+  return each([](P x, P y) { return with_sign(x, y); }, magnitude, sign);
 }
 
 }  // namespace elkhorn

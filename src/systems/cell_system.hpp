@@ -11,10 +11,9 @@
 /// out.dense(i, j, ∂f_i/∂s_j) if it is dense. Numbers are of type S::Number: a Pack of lanes or one lane's real.
 /// A value may be given before s is read for the last time: what out takes does not overwrite s.
 ///
-/// Two optional members make a cell faster on hosts. `static constexpr bool step_pairs = true` says that evaluate keeps to
-/// operator[] of s and u and to out, so that it can take two steps of a group at once. `void step_in_lanes(const Real* s,
-/// const Real* u, Real* next) const` is f of one sequence with the cell's units in lanes, s and next being padded by
-/// Cell::Tiles::tile numbers; it must give the same numbers as evaluate, bit by bit.
+/// Two things make a cell faster on hosts. `static constexpr bool step_pairs = true` says that evaluate keeps to operator[]
+/// of s and u and to out, so that it can take two steps of a group at once. A gated cell with the members that UnitRollout
+/// names is rolled out with its units in lanes; advance must give the same numbers as evaluate, bit by bit.
 ///
 /// A cell that cannot hold its intermediate results in registers has one more member, `int scratch_size() const`, and
 /// evaluate a fourth argument `const W& work`: a strip of that many numbers (work[i], work.set(i, x), work.from(i)),
@@ -26,6 +25,7 @@
 #include <utility>
 
 #include "systems/system.hpp"
+#include "systems/unit_rollout.hpp"
 
 namespace elkhorn::systems {
 
@@ -37,22 +37,17 @@ template <class Cell>
 inline constexpr bool needs_scratch<Cell, std::void_t<decltype(std::declval<const Cell&>().scratch_size())>> = true;
 
 /// Whether steps are evaluated two at a time: cells that say so, where the lanes of a group fill half a vector register.
-#if defined(__AVX512F__)
-inline constexpr std::size_t register_bytes = 64;
-#else
-inline constexpr std::size_t register_bytes = 0;
-#endif
 template <class Cell, class = void>
 inline constexpr bool takes_pairs = false;
 template <class Cell>
 inline constexpr bool takes_pairs<Cell, std::enable_if_t<Cell::step_pairs>> =
-    exec_is_host && 2 * lane_width * sizeof(typename Cell::Real) == register_bytes;
+    exec_is_host&& register_bytes == 64 && 2 * lane_width * sizeof(typename Cell::Real) == register_bytes;
 
-/// Whether a cell has step_in_lanes (see above), used on hosts.
+/// Whether a cell can be rolled out with its units in lanes (UnitRollout), used on hosts.
 template <class Cell, class = void>
-inline constexpr bool steps_in_lanes = false;
+inline constexpr bool has_units = false;
 template <class Cell>
-inline constexpr bool steps_in_lanes<Cell, std::void_t<decltype(&Cell::step_in_lanes)>> = exec_is_host;
+inline constexpr bool has_units<Cell, std::void_t<decltype(&Cell::unit_tiles)>> = exec_is_host;
 
 /// Memory that work items borrow while they evaluate a cell: nothing for cells that need none.
 template <class Cell, bool = needs_scratch<Cell>>
@@ -271,33 +266,6 @@ struct RolloutKernel {
   }
 };
 
-/// One item a sequence (hosts): the cell's units lie in lanes.
-template <class Cell>
-struct UnitRolloutKernel {
-  using Real = typename Cell::Real;
-
-  Cell cell;
-  Rows<Real> drivers;
-  Matrix<Real> initial;
-  Rows<Real> states;
-  Matrix<Real> workspace;  ///< (items, 2 (D + padding))
-
-  void operator()(long b) const {
-    const int dim = cell.state_dim();
-    Real* now = &workspace(b, 0);
-    Real* next = now + workspace.extent(1) / 2;
-    for (std::size_t i = 0; i < workspace.extent(1); ++i) now[i] = Real(0);
-    for (int i = 0; i < dim; ++i) now[i] = initial(b, i);
-    for (long t = 0; t < static_cast<long>(states.extent(0)); ++t) {
-      cell.step_in_lanes(now, &drivers(t, b, 0), next);
-      for (int i = 0; i < dim; ++i) states(t, b, i) = next[i];
-      Real* const swap = now;
-      now = next;
-      next = swap;
-    }
-  }
-};
-
 }  // namespace detail
 
 template <class Cell>
@@ -334,17 +302,13 @@ class CellSystem : public System<typename Cell::Real> {
   void rollout(const Rows<Real>& drivers, const Matrix<Real>& initial, const Rows<Real>& states) const override {
     const long batch = static_cast<long>(states.extent(1));
     if (batch == 0 || states.extent(0) == 0) return;
-    // Few sequences: a thread's lanes are better filled with the units of one than with sequences. Many: two groups of
-    // lanes an item, where that leaves no thread without. The operations of a sequence, and so its states, are the same.
+    // Units in lanes where they fill them, and where there are too few sequences to do so; else sequences, in two groups of
+    // lanes an item where that leaves no thread without. The operations of a sequence, and so its states, are the same.
     const long each = (batch + Exec().concurrency() - 1) / Exec().concurrency();
-    if constexpr (detail::steps_in_lanes<Cell>) {
-      if (each <= most_in_unit_lanes) {
-        const auto workspace =
-            make_view<Matrix<Real>>("rollout workspace", batch, 2 * (state_dim() + Cell::Tiles::tile));
-        Kokkos::parallel_for("rollout", Kokkos::RangePolicy<Exec>(0, batch),
-                             detail::UnitRolloutKernel<Cell>{cell_, drivers, initial, states, workspace});
-        return;
-      }
+    if constexpr (detail::has_units<Cell>) {
+      if (each <= most_in_unit_lanes ||
+          4 * cell_.unit_tiles().hidden >= 3 * cell_.unit_tiles().tiles() * Cell::Tiles::tile)
+        return roll_out_units(drivers, initial, states);
     }
     if constexpr (detail::takes_pairs<Cell>) {
       if (each > lane_width) return roll_out<Pack<Real, 2 * lane_width>>(drivers, initial, states);
@@ -363,6 +327,22 @@ class CellSystem : public System<typename Cell::Real> {
     const auto workspace = make_view<Matrix<Real>>("rollout workspace", items, numbers * width);
     Kokkos::parallel_for("rollout", Kokkos::RangePolicy<Exec>(0, items),
                          detail::RolloutKernel<Cell, P>{cell_, drivers, initial, states, workspace});
+  }
+
+  void roll_out_units(const Rows<Real>& drivers, const Matrix<Real>& initial, const Rows<Real>& states) const {
+    // Threads share a step where it is long enough to wait for each other after it: where the weights would otherwise be
+    // read through the second-level cache by every thread, or threads would have no sequence.
+    const int threads = static_cast<int>(Exec().concurrency());
+    const long batch = static_cast<long>(states.extent(1));
+    const double weight_bytes = double(cell_.unit_tiles().packed.size()) * sizeof(Real);
+    const bool share = weight_bytes > (1 << 20) || (batch < threads && weight_bytes > (1 << 17));
+    const RolloutShares shares = share ? RolloutShares{1, std::min(threads, cell_.unit_tiles().tiles())}
+                                       : RolloutShares{static_cast<int>(std::min<long>(threads, batch)), 1};
+    SpinBarrier barrier(shares.members);
+    Kokkos::parallel_for("rollout",
+                         Kokkos::RangePolicy<Exec>(0, long(shares.teams) * shares.members, Kokkos::ChunkSize(1)),
+                         UnitRollout<Cell>(cell_, drivers, initial, states, shares, &barrier));
+    Exec().fence();  // the barrier ends here
   }
 
   template <Linearization L>

@@ -1,6 +1,8 @@
 /// Packed affine maps of gated cells: the pre-activations W_ih x + b_ih + W_hh h + b_hh of a few units at a time.
 #pragma once
 
+#include <algorithm>
+
 #include "core/kokkos.hpp"
 #include "systems/recurrent_weights.hpp"
 
@@ -12,17 +14,27 @@
 
 namespace elkhorn::systems {
 
-/// `Gates` affine maps of H units each, in tiles of `Tile` units whose sums stay in registers. With `Split` the last gate
-/// keeps its input and its state part apart (a GRU's n needs that): one more sum, at index Gates.
+/// Vector registers of hosts: bytes of one, and how many there are.
+#if defined(__AVX512F__)
+inline constexpr int register_bytes = 64, register_count = 32;
+#else
+inline constexpr int register_bytes = 32, register_count = 16;
+#endif
+
+/// `Gates` affine maps of H units each. With `Split` the last gate keeps its input and its state part apart (a GRU's n
+/// needs that): one more sum, at index Gates.
 ///
-/// Packed by tiles: the biases of all sums, then for every input and every state the weights to the tile's units of all
-/// gates, so that a tile's accumulation streams through consecutive memory.
-template <class Real_, int Gates, bool Split, int Tile = 4>
+/// Packed by tiles of `tile` units, a vector register of them on hosts: the biases of all sums, then for every input and
+/// every state the weights to the tile's units of all gates, so that a tile's sums stream through consecutive memory.
+/// Sums are taken in that order, a multiply-add each, wherever they are taken: they are the same numbers everywhere.
+template <class Real_, int Gates, bool Split, int Part = 4>
 struct GateTiles {
   using Real = Real_;
   static constexpr int gates = Gates;
   static constexpr int sums = Gates + (Split ? 1 : 0);
-  static constexpr int tile = Tile;
+  static constexpr int tile = exec_is_host ? register_bytes / int(sizeof(Real)) : Part;
+  static constexpr int part = Part;  ///< units of a tile whose sums fit into registers, over lanes of steps
+  static_assert(tile % part == 0);
 
   Vector<Real> packed;
   int inputs;
@@ -49,70 +61,54 @@ struct GateTiles {
     return out;
   }
 
+  KOKKOS_INLINE_FUNCTION int tiles() const { return (hidden + tile - 1) / tile; }
   KOKKOS_INLINE_FUNCTION long tile_size() const { return tile * (sums + static_cast<long>(gates) * (inputs + hidden)); }
+  /// Biases of a tile's sums, and its weights of input i; those of state k are the weights of input inputs + k.
+  KOKKOS_INLINE_FUNCTION const Real* biases(int index) const { return packed.data() + index * tile_size(); }
+  KOKKOS_INLINE_FUNCTION const Real* weights(int index, long i) const {
+    return biases(index) + tile * (sums + gates * i);
+  }
   /// Weight of input i to a gate of unit j.
   KOKKOS_INLINE_FUNCTION Real input_weight(int gate, int j, int i) const {
-    return packed(j / tile * tile_size() + sums * tile + (static_cast<long>(gates) * i + gate) * tile + j % tile);
+    return weights(j / tile, i)[gate * tile + j % tile];
   }
   /// Weight of state k to a gate of unit j.
   KOKKOS_INLINE_FUNCTION Real state_weight(int gate, int j, int k) const { return input_weight(gate, j, inputs + k); }
+  /// The sum that takes a gate's state part.
+  static constexpr int state_sum(int gate) { return Split && gate == gates - 1 ? gates : gate; }
 
-  /// Calls use(first, count, sum) for every tile: units first … first + count − 1, and sum[g][j] the pre-activation of
-  /// gate g of unit first + j, which use may overwrite.
+  /// Calls use(first, count, sum) for every part of `part` units: units first … first + count − 1, and sum[g].part[j] the
+  /// pre-activation of gate g of unit first + j, which use may overwrite.
   template <class S, class U, class Use>
-  KOKKOS_INLINE_FUNCTION void for_each_tile(const S& h, const U& x, const Use& use) const {
-    using P = typename S::Number;
-    for (int first = 0; first < hidden; first += tile) {
-      P sum[sums][tile];
+  KOKKOS_INLINE_FUNCTION void for_each_part(const S& h, const U& x, const Use& use) const {
+    for (int first = 0; first < hidden; first += part) {
+      Several<typename S::Number, part> sum[sums];
       accumulate(first, h, x, sum);
-      use(first, first + tile < hidden ? tile : hidden - first, sum);
-    }
-  }
-
-  /// The same for one sequence on a host: a tile's units lie in the lanes of V, and use(first, count, sum) gets sum[g][0].
-  template <class V, class Use>
-  void for_each_tile_in_lanes(const Real* h, const Real* x, const Use& use) const {
-    static_assert(V::width == tile);
-    const Real* w = packed.data();
-    for (int first = 0; first < hidden; first += tile) {
-      V sum[sums][1];
-      for (int g = 0; g < sums; ++g, w += tile) sum[g][0] = load<V>(w);
-      for (int i = 0; i < inputs; ++i, w += gates * tile)
-        for (int g = 0; g < gates; ++g) sum[g][0] = multiply_add(load<V>(w + g * tile), V(x[i]), sum[g][0]);
-      for (int k = 0; k < hidden; ++k, w += gates * tile)
-        for (int g = 0; g < gates; ++g) {
-          V& to = sum[Split && g == gates - 1 ? gates : g][0];
-          to = multiply_add(load<V>(w + g * tile), V(h[k]), to);
-        }
-      use(first, first + tile < hidden ? tile : hidden - first, sum);
+      use(first, first + part < hidden ? part : hidden - first, sum);
     }
   }
 
  private:
-  /// Sums of the tile that starts with unit `first`. A function of its own on hosts: its sums fill the registers, which
-  /// compilers that see the caller too would spend on the caller's constants.
+  /// Sums of the units from `first`. A function of its own on hosts: its sums fill the registers, which compilers that see
+  /// the caller too would spend on the caller's constants.
   template <class P, class S, class U>
-  ELKHORN_OWN_REGISTERS void accumulate(int first, const S& h, const U& x, P (&out)[sums][tile]) const {
-    const Real* w = &packed(first / tile * tile_size());
-    P sum[sums][tile];
-    for (int g = 0; g < sums; ++g)
-      for (int j = 0; j < tile; ++j) sum[g][j] = P(w[g * tile + j]);
+  ELKHORN_OWN_REGISTERS void accumulate(int first, const S& h, const U& x, Several<P, part> (&out)[sums]) const {
+    const Real* w = biases(first / tile) + first % tile;
+    P sum[sums * part];
+    unrolled<sums * part>([&](auto i) { sum[i] = P(w[i / part * tile + i % part]); });
     w += sums * tile;
     for (int i = 0; i < inputs; ++i, w += gates * tile) {
       const P xi = x[i];
-      for (int g = 0; g < gates; ++g)
-        for (int j = 0; j < tile; ++j) sum[g][j] = multiply_add(P(w[g * tile + j]), xi, sum[g][j]);
+      unrolled<gates * part>([&](auto s) { sum[s] = multiply_add(P(w[s / part * tile + s % part]), xi, sum[s]); });
     }
     for (int k = 0; k < hidden; ++k, w += gates * tile) {
       const P hk = h[k];
-      for (int g = 0; g < gates; ++g) {
-        constexpr int last = gates - 1;
-        P* const to = sum[Split && g == last ? gates : g];
-        for (int j = 0; j < tile; ++j) to[j] = multiply_add(P(w[g * tile + j]), hk, to[j]);
-      }
+      unrolled<gates * part>([&](auto s) {
+        constexpr int to = state_sum(s / part) * part + s % part;
+        sum[to] = multiply_add(P(w[s / part * tile + s % part]), hk, sum[to]);
+      });
     }
-    for (int g = 0; g < sums; ++g)
-      for (int j = 0; j < tile; ++j) out[g][j] = sum[g][j];
+    unrolled<sums * part>([&](auto s) { out[s / part].part[s % part] = sum[s]; });
   }
 };
 

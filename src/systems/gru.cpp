@@ -10,6 +10,7 @@ template <class Real_>
 struct GruCell {
   using Real = Real_;
   static constexpr bool step_pairs = true;
+  static constexpr int states_per_unit = 1;
   using Tiles = typename GruGates<Real>::Tiles;
 
   GruGates<Real> gates;
@@ -34,7 +35,11 @@ struct GruCell {
     });
   }
 
-  void step_in_lanes(const Real* s, const Real* u, Real* next) const { gates.step_in_lanes(s, u, next); }
+  const Tiles& unit_tiles() const { return gates.tiles; }
+  template <class P>
+  static void advance(P (&sum)[4], const P (&h)[1], P (&next)[1]) {
+    GruGates<Real>::advance(sum, h, next);
+  }
 };
 
 }  // namespace

@@ -24,7 +24,7 @@ struct GruGates {
     P recurrent;  ///< W_hn h + b_hn
 
     /// h' = (1 − z) n + z h
-    KOKKOS_INLINE_FUNCTION P next() const { return n + z * (h - n); }
+    KOKKOS_INLINE_FUNCTION P next() const { return multiply_add(z, h - n, n); }
     /// Factors of the pre-activations' derivatives: dh' = to_r·d(r) + to_z·d(z) + to_n·d(input part) …
     KOKKOS_INLINE_FUNCTION P to_z() const { return (h - n) * z * (P(Real(1)) - z); }
     KOKKOS_INLINE_FUNCTION P to_n() const { return (P(Real(1)) - z) * (P(Real(1)) - n * n); }
@@ -36,36 +36,33 @@ struct GruGates {
   template <class S, class U, class Use>
   KOKKOS_INLINE_FUNCTION void for_each_unit(const S& h, const U& x, const Use& use) const {
     using P = typename S::Number;
-    tiles.for_each_tile(h, x, [&](const int first, const int count, auto& sum) {
-      activate(count, sum);
+    tiles.for_each_part(h, x, [&](const int first, const int count, auto& sum) {
+      activate(sum);
       for (int j = 0; j < count; ++j) {
         Unit<P> unit;
-        unit.r = sum[0][j];
-        unit.z = sum[1][j];
-        unit.n = sum[2][j];
-        unit.recurrent = sum[3][j];
+        unit.r = sum[0].part[j];
+        unit.z = sum[1].part[j];
+        unit.n = sum[2].part[j];
+        unit.recurrent = sum[3].part[j];
         unit.h = h[first + j];
         use(first + j, unit);
       }
     });
   }
 
-  /// From pre-activations to r, z and n. One function at a time: units are independent, so processors overlap them.
-  template <class P, int N>
-  KOKKOS_INLINE_FUNCTION static void activate(int count, P (&sum)[4][N]) {
-    for (int j = 0; j < count; ++j) sum[0][j] = sigmoid<Real>(sum[0][j]);
-    for (int j = 0; j < count; ++j) sum[2][j] = hyperbolic_tangent<Real>(sum[2][j] + sum[0][j] * sum[3][j]);
-    for (int j = 0; j < count; ++j) sum[1][j] = sigmoid<Real>(sum[1][j]);
+  /// From pre-activations to r, z and n.
+  template <class P>
+  KOKKOS_INLINE_FUNCTION static void activate(P (&sum)[4]) {
+    sum[0] = sigmoid<Real>(sum[0]);
+    sum[2] = hyperbolic_tangent<Real>(multiply_add(sum[0], sum[3], sum[2]));
+    sum[1] = sigmoid<Real>(sum[1]);
   }
 
-  /// h' of one sequence, its units in lanes (hosts). h is padded to whole tiles.
-  void step_in_lanes(const Real* h, const Real* x, Real* next) const {
-    using V = Pack<Real, Tiles::tile>;
-    tiles.template for_each_tile_in_lanes<V>(h, x, [&](const int first, int, auto& sum) {
-      activate(1, sum);
-      const Unit<V> unit{sum[0][0], sum[1][0], sum[2][0], load<V>(h + first), sum[3][0]};
-      store<V>(next + first, unit.next());
-    });
+  /// From pre-activations to h', for numbers of any kind.
+  template <class P>
+  KOKKOS_INLINE_FUNCTION static void advance(P (&sum)[4], const P (&h)[1], P (&next)[1]) {
+    activate(sum);
+    next[0] = Unit<P>{sum[0], sum[1], sum[2], h[0], sum[3]}.next();
   }
 
   /// ∂h'_j/∂h_k

@@ -12,6 +12,7 @@ template <class Real_>
 struct LstmCell {
   using Real = Real_;
   static constexpr bool step_pairs = true;
+  static constexpr int states_per_unit = 2;
   using Tiles = GateTiles<Real, 4, false>;
 
   Tiles tiles;
@@ -29,14 +30,14 @@ struct LstmCell {
   KOKKOS_INLINE_FUNCTION void evaluate(const S& s, const U& u, Out& out) const {
     using P = typename S::Number;
     const int H = tiles.hidden;
-    tiles.for_each_tile(s, u, [&](const int first, const int count, auto& sum) {
-      activate(count, sum);
+    tiles.for_each_part(s, u, [&](const int first, const int count, auto& sum) {
+      activate(sum);
       for (int unit = 0; unit < count; ++unit) {
         const int j = first + unit;
         const P one(Real(1));
-        const P i = sum[0][unit], f = sum[1][unit], g = sum[2][unit], o = sum[3][unit];
+        const P i = sum[0].part[unit], f = sum[1].part[unit], g = sum[2].part[unit], o = sum[3].part[unit];
         const P c = s[H + j];
-        const P next_c = f * c + i * g;
+        const P next_c = multiply_add(f, c, i * g);
         const P bounded = hyperbolic_tangent(next_c);
         out.value(j, o * bounded);
         out.value(H + j, next_c);
@@ -65,25 +66,17 @@ struct LstmCell {
   }
 
   /// From pre-activations to i, f, g and o.
-  template <class P, int N>
-  KOKKOS_INLINE_FUNCTION static void activate(int count, P (&sum)[4][N]) {
-    for (int gate = 0; gate < 4; ++gate)
-      for (int j = 0; j < count; ++j)
-        sum[gate][j] = gate == 2 ? hyperbolic_tangent(sum[gate][j]) : sigmoid(sum[gate][j]);
+  template <class P>
+  KOKKOS_INLINE_FUNCTION static void activate(P (&sum)[4]) {
+    for (int gate = 0; gate < 4; ++gate) sum[gate] = gate == 2 ? hyperbolic_tangent(sum[gate]) : sigmoid(sum[gate]);
   }
 
-  void step_in_lanes(const Real* s, const Real* u, Real* next) const {
-    using V = Pack<Real, Tiles::tile>;
-    const int H = tiles.hidden;
-    tiles.template for_each_tile_in_lanes<V>(s, u, [&](const int first, const int count, auto& sum) {
-      activate(1, sum);
-      const V next_c = sum[1][0] * load<V>(s + H + first) + sum[0][0] * sum[2][0];
-      const V next_h = sum[3][0] * hyperbolic_tangent(next_c);
-      for (int j = 0; j < count; ++j) {  // whole packs of h would run into c
-        next[first + j] = next_h[j];
-        next[H + first + j] = next_c[j];
-      }
-    });
+  const Tiles& unit_tiles() const { return tiles; }
+  template <class P>
+  static void advance(P (&sum)[4], const P (&s)[2], P (&next)[2]) {
+    activate(sum);
+    next[1] = multiply_add(sum[1], s[1], sum[0] * sum[2]);
+    next[0] = sum[3] * hyperbolic_tangent(next[1]);
   }
 };
 

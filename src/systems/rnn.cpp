@@ -10,7 +10,8 @@ template <class Real_>
 struct RnnCell {
   using Real = Real_;
   static constexpr bool step_pairs = true;
-  using Tiles = GateTiles<Real, 1, false, 8>;  // one gate: more units a tile, to hide the latency of sums
+  static constexpr int states_per_unit = 1;
+  using Tiles = GateTiles<Real, 1, false, 8>;  // one gate: more units a part, to hide the latency of sums
 
   Tiles tiles;
 
@@ -26,10 +27,10 @@ struct RnnCell {
   template <Linearization L, class S, class U, class Out>
   KOKKOS_INLINE_FUNCTION void evaluate(const S& s, const U& u, Out& out) const {
     using P = typename S::Number;
-    tiles.for_each_tile(s, u, [&](const int first, const int count, auto& sum) {
-      for (int j = 0; j < count; ++j) sum[0][j] = hyperbolic_tangent(sum[0][j]);
+    tiles.for_each_part(s, u, [&](const int first, const int count, auto& sum) {
+      sum[0] = hyperbolic_tangent(sum[0]);
       for (int j = 0; j < count; ++j) {
-        const P next = sum[0][j], slope = P(Real(1)) - next * next;
+        const P next = sum[0].part[j], slope = P(Real(1)) - next * next;
         out.value(first + j, next);
         if (L == Linearization::diagonal)
           out.diagonal(first + j, slope * P(tiles.state_weight(0, first + j, first + j)));
@@ -40,10 +41,10 @@ struct RnnCell {
     });
   }
 
-  void step_in_lanes(const Real* s, const Real* u, Real* next) const {
-    using V = Pack<Real, Tiles::tile>;
-    tiles.template for_each_tile_in_lanes<V>(
-        s, u, [&](const int first, int, auto& sum) { store<V>(next + first, hyperbolic_tangent(sum[0][0])); });
+  const Tiles& unit_tiles() const { return tiles; }
+  template <class P>
+  static void advance(P (&sum)[1], const P (&)[1], P (&next)[1]) {
+    next[0] = hyperbolic_tangent(sum[0]);
   }
 };
 

@@ -22,7 +22,7 @@ double ulps(Real got, long double exact) {
 template <class Real>
 class Math : public ::testing::Test {
  protected:
-  /// Largest error over [low, high] and over small arguments, of packs; single numbers must give the same.
+  /// Largest error over [low, high] and over small arguments, of packs.
   template <class F, class G>
   double worst(double low, double high, const F& f, const G& exact) {
     using P = Pack<Real, 8>;
@@ -48,7 +48,7 @@ TYPED_TEST_SUITE(Math, Reals);
 
 TYPED_TEST(Math, ErrorsAreWithinTheStatedBounds) {
   using Real = TypeParam;
-  const double bound = sizeof(Real) == 8 ? 1.7 : 2.7;
+  const double bound = sizeof(Real) == 8 ? 1.9 : 2.7;
   const double range = sizeof(Real) == 8 ? 700 : 85;
   const double e = this->worst(
       -range, range, [](auto x) { return exponential(x); }, [](long double x) { return std::exp(x); });
@@ -95,6 +95,36 @@ TYPED_TEST(Math, ExtremesSaturateAndNaNSurvivesTanh) {
   EXPECT_EQ(sigmoid(P(inf))[1], Real(1));
   EXPECT_LT(sigmoid(P(-inf))[1], Real(1e-30));
   EXPECT_TRUE(std::isfinite(exponential(P(Real(1e30)))[0]));
+}
+
+// Kernels take numbers in packs of any width, alone or side by side, and must find the same.
+TYPED_TEST(Math, EveryWidthGivesTheSameNumbers) {
+  using Real = TypeParam;
+  using P = Pack<Real, 8>;
+  using Half = Pack<Real, 4>;
+  std::mt19937_64 rng(3);
+  std::normal_distribution<double> normal(0, 6);
+  const auto differ = [&](const auto& f) {
+    long different = 0;
+    for (int i = 0; i < 5000; ++i) {
+      Several<P, 3> x;
+      for (P& one : x.part)
+        for (int w = 0; w < 8; ++w) one.set(w, Real(normal(rng)));
+      const Several<P, 3> y = f(x);
+      for (int k = 0; k < 3; ++k) {
+        const P alone = f(x.part[k]);
+        Real numbers[8];
+        store<P>(numbers, x.part[k]);
+        const Half first = f(load<Half>(numbers)), second = f(load<Half>(numbers + 4));
+        for (int w = 0; w < 8; ++w)
+          different += y.part[k][w] != alone[w] || alone[w] != (w < 4 ? first[w] : second[w - 4]);
+      }
+    }
+    return different;
+  };
+  EXPECT_EQ(differ([](auto x) { return sigmoid(x); }), 0);
+  EXPECT_EQ(differ([](auto x) { return hyperbolic_tangent(x); }), 0);
+  EXPECT_EQ(differ([](auto x) { return exponential(x); }), 0);
 }
 
 TEST(Pack, MagnitudeNeverLosesNaN) {

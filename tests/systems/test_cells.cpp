@@ -54,7 +54,7 @@ TEST_P(EverySystem, DataDependOnNeitherRanksNorPrecision) {
     for (std::size_t i = 0; i < a.extent(1); ++i) EXPECT_EQ(static_cast<float>(a(4 + k, i)), b(k, i)) << k << " " << i;
 }
 
-// A rollout takes a few sequences with units in lanes, more in groups of lanes, many in pairs of groups.
+// A rollout takes sequences in groups of lanes or in pairs of groups, or units in lanes, in one team or in teams of threads.
 template <class Real>
 void expect_states_do_not_depend_on_the_batch(const std::string& system, long dim) {
   deck::Case c = small_case(system, dim);
@@ -81,7 +81,7 @@ void expect_states_do_not_depend_on_the_batch(const std::string& system, long di
 TEST_P(EverySystem, RolloutsDependOnNoOtherSequence) {
   const systems::SystemInfo& info = *systems::find_info(GetParam());
   for (const long dim :
-       info.fixed_state_dim > 0 ? std::vector<long>{info.fixed_state_dim} : std::vector<long>{4, 6, 22}) {
+       info.fixed_state_dim > 0 ? std::vector<long>{info.fixed_state_dim} : std::vector<long>{4, 6, 22, 40, 200}) {
     expect_states_do_not_depend_on_the_batch<float>(info.kind, dim);
     expect_states_do_not_depend_on_the_batch<double>(info.kind, dim);
   }
