@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <optional>
 #include <regex>
 #include <set>
 #include <type_traits>
@@ -367,13 +368,19 @@ void check_summary(hid_t file, const std::string& version, const std::vector<Cas
   const auto shape = dataset_shape(open_dataset(file, "summary"));
   if (shape != std::vector<long>{static_cast<long>(cases.size())})
     return report.add("it has shape " + shape_text(shape) + ", there are " + std::to_string(cases.size()) + " cases");
+  std::optional<Summary> summary;
+  try {
+    summary.emplace(file);
+  } catch (const Hdf5Error& error) {
+    return report.add(error.what());
+  }
   const CaseResult prototypes;
   visit_attributes(prototypes, [&](const std::string& column, const auto& prototype) {
     if (!in_version(version, column)) return;
     constexpr bool is_text = expected_kind<std::decay_t<decltype(prototype)>>() == Kind::text;
     try {
       std::vector<std::conditional_t<is_text, std::string, double>> values;
-      read_summary_column(file, column, values);
+      summary->column(column, values);
       for (std::size_t i = 0; complete && i < cases.size(); ++i)
         visit_attributes(cases[i], [&](const std::string& name, const auto& value) {
           if (name != column) return;
