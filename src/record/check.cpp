@@ -83,20 +83,21 @@ bool expect_dataset(hid_t group, const std::string& path, Kind kind, const std::
 /// @return the format version
 std::string check_root(hid_t file, Problems& problems) {
   Report report(problems, "/");
-  const auto text = [&](const char* name) {
+  const auto text = [&](const char* name) -> std::optional<std::string> {
+    if (!expect_kind(file, name, Kind::text, report)) return std::nullopt;
     std::string value;
-    if (expect_kind(file, name, Kind::text, report)) read_attribute(file, name, value);
+    read_attribute(file, name, value);
     return value;
   };
-  const std::string format = text("format"), version = text("format_version"), created = text("created");
-  if (!format.empty()) report.expect(format == format_name, "format is \"" + format + "\", expected \"elkhorn\"");
-  if (!version.empty())
-    report.expect(version.rfind("1.", 0) == 0,
-                  "format_version is \"" + version + "\", this program knows " + format_version);
-  if (!created.empty())
-    report.expect(std::regex_match(created, std::regex(R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00))")),
-                  "created is \"" + created + "\", expected UTC in ISO 8601");
-  return version;
+  const auto format = text("format"), version = text("format_version"), created = text("created");
+  if (format) report.expect(*format == format_name, "format is \"" + *format + "\", expected \"elkhorn\"");
+  if (version)
+    report.expect(version->rfind("1.", 0) == 0,
+                  "format_version is \"" + *version + "\", this program knows " + format_version);
+  if (created)
+    report.expect(std::regex_match(*created, std::regex(R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00))")),
+                  "created is \"" + *created + "\", expected UTC in ISO 8601");
+  return version.value_or("");
 }
 
 void check_meta(hid_t file, Problems& problems) {

@@ -338,7 +338,7 @@ std::vector<char> Summary::values_of(unsigned member, std::size_t width) const {
   const std::size_t row_size = H5Tget_size(row_.id()), rows = bytes_.size() / row_size;
   const Datatype type(H5Tget_member_type(row_.id(), member), "read a column of /summary");
   const std::size_t offset = H5Tget_member_offset(row_.id(), member), size = H5Tget_size(type.id());
-  if (offset + size > row_size || size > width) throw Hdf5Error("a column of /summary lies outside its row");
+  if (size == 0 || offset + size > row_size || size > width) throw Hdf5Error("a column of /summary lies outside its row");
   std::vector<char> values(rows * width);
   for (std::size_t i = 0; i < rows; ++i) std::memcpy(&values[i * width], &bytes_[i * row_size + offset], size);
   return values;
@@ -367,7 +367,7 @@ void Summary::column(const std::string& name, std::vector<double>& values) const
   const Datatype target = kind == H5T_ENUM ? bool_type() : Datatype(H5Tcopy(H5T_NATIVE_DOUBLE), "read column " + name);
   const std::size_t to = H5Tget_size(target.id());
   std::vector<char> bytes = values_of(index, from);
-  const std::size_t rows = from > 0 ? bytes.size() / from : 0;
+  const std::size_t rows = bytes.size() / from;
   bytes.resize(rows * std::max(from, to));
   if (rows > 0)
     check_hdf5(H5Tconvert(type.id(), target.id(), rows, bytes.data(), nullptr, H5P_DEFAULT), "read column " + name);
