@@ -315,7 +315,8 @@ void read_case_arrays(hid_t group, CaseResult& result) {
 
 Summary::Summary(hid_t file)
     : dataset_(open_dataset(file, "summary")), row_(H5Dget_type(dataset_.id()), "read the type of /summary") {
-  if (H5Tget_class(row_.id()) != H5T_COMPOUND || H5Tget_size(row_.id()) == 0) throw Hdf5Error("/summary is not a compound table");
+  if (H5Tget_class(row_.id()) != H5T_COMPOUND || H5Tget_size(row_.id()) == 0)
+    throw Hdf5Error("/summary is not a compound table");
   // Of values that lie elsewhere the table would hold pointers.
   if (H5Tdetect_class(row_.id(), H5T_VLEN) != 0 || H5Tdetect_class(row_.id(), H5T_REFERENCE) != 0)
     throw Hdf5Error("/summary holds values of variable length");
@@ -338,7 +339,8 @@ std::vector<char> Summary::values_of(unsigned member, std::size_t width) const {
   const std::size_t row_size = H5Tget_size(row_.id()), rows = bytes_.size() / row_size;
   const Datatype type(H5Tget_member_type(row_.id(), member), "read a column of /summary");
   const std::size_t offset = H5Tget_member_offset(row_.id(), member), size = H5Tget_size(type.id());
-  if (size == 0 || offset + size > row_size || size > width) throw Hdf5Error("a column of /summary lies outside its row");
+  if (size == 0 || offset + size > row_size || size > width)
+    throw Hdf5Error("a column of /summary lies outside its row");
   std::vector<char> values(rows * width);
   for (std::size_t i = 0; i < rows; ++i) std::memcpy(&values[i * width], &bytes_[i * row_size + offset], size);
   return values;

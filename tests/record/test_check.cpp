@@ -194,7 +194,8 @@ TEST_F(Check, MissingAndMistypedPartsAreFoundAndNamed) {
       {"/summary: /summary holds values of variable length",
        [](hid_t f) {
          H5Ldelete(f, "/summary", H5P_DEFAULT);
-         const Datatype text(H5Tcopy(H5T_C_S1), "make a type"), row(H5Tcreate(H5T_COMPOUND, sizeof(char*)), "make a type");
+         const Datatype text(H5Tcopy(H5T_C_S1), "make a type"),
+             row(H5Tcreate(H5T_COMPOUND, sizeof(char*)), "make a type");
          H5Tset_size(text.id(), H5T_VARIABLE);
          H5Tinsert(row.id(), "name", 0, text.id());
          create_dataset(f, "/summary", row.id(), {11});
