@@ -11,7 +11,7 @@ option(ELKHORN_NATIVE "Compile for the CPU of this machine (-march=native)" ON)
 set(ELKHORN_VECTOR_WIDTH auto CACHE STRING
   "Vector width compilers should prefer, in bits: auto (512 where the CPU has AVX-512), 128, 256, 512 or default")
 option(ELKHORN_WERROR "Treat warnings as errors" OFF)
-set(ELKHORN_SANITIZE "" CACHE STRING "Sanitizer: address, undefined, thread, or empty for none")
+set(ELKHORN_SANITIZE "" CACHE STRING "Sanitizers: address, undefined, address,undefined, thread, or empty for none")
 
 # Products and sums are fused where the target can: kernels compute whole packs of lanes with the same instructions, so
 # this cannot make one lane's result differ from another's. The two other flags change no value; they let loops with
@@ -43,12 +43,13 @@ if(ELKHORN_VECTOR_WIDTH MATCHES "^[0-9]+$")
 endif()
 
 if(ELKHORN_SANITIZE)
-  if(NOT ELKHORN_SANITIZE MATCHES "^(address|undefined|thread)$")
-    message(FATAL_ERROR "ELKHORN_SANITIZE is '${ELKHORN_SANITIZE}'; it can be address, undefined or thread.")
+  if(NOT ELKHORN_SANITIZE MATCHES "^(address|undefined|address,undefined|thread)$")
+    message(FATAL_ERROR
+      "ELKHORN_SANITIZE is '${ELKHORN_SANITIZE}'; it can be address, undefined, address,undefined or thread.")
   endif()
   list(APPEND elkhorn_flags -fsanitize=${ELKHORN_SANITIZE} -fno-omit-frame-pointer -g)
   list(APPEND elkhorn_link_flags -fsanitize=${ELKHORN_SANITIZE})
-  if(ELKHORN_SANITIZE STREQUAL "undefined")
+  if(ELKHORN_SANITIZE MATCHES "undefined")
     list(APPEND elkhorn_flags -fno-sanitize-recover=all) # a finding must fail its test
   endif()
 endif()

@@ -1,5 +1,6 @@
 """What the scripts share: finding the packages they need, and reading results files (docs/results.md)."""
 
+import importlib.util
 import os
 import sys
 
@@ -9,10 +10,12 @@ DEBIAN_PYTHON = "/usr/bin/python3"  # Debian's packages live there, whatever `py
 
 try:
     import h5py
-    import matplotlib
     import numpy as np
-    import pandas as pd
-    import rich  # noqa: F401
+
+    # Those that take long to load are left to the scripts that use them; that they are missing is said here all the same.
+    for package in ("pandas", "matplotlib", "rich"):
+        if importlib.util.find_spec(package) is None:
+            raise ImportError(name=package)
 except ImportError as error:
     again = "ELKHORN_PYTHON_AGAIN"
     if os.path.exists(DEBIAN_PYTHON) and not os.environ.get(again):
@@ -25,7 +28,7 @@ except ImportError as error:
     )
     sys.exit(BAD_INPUT)
 
-matplotlib.use("Agg")  # pictures go to files; no display is needed
+os.environ["MPLBACKEND"] = "Agg"  # pictures go to files; no display is needed
 
 
 def die(sentence):
@@ -146,7 +149,9 @@ class Results:
 def table(cases):
     """The attributes of cases as a pandas DataFrame, one row a case, and the Case itself in column `case`."""
     rows = [{**vars(case), "label": case.label, "case": case} for case in cases]
-    return pd.DataFrame([{key: value for key, value in row.items() if key != "attributes"} for row in rows])
+    import pandas
+
+    return pandas.DataFrame([{key: value for key, value in row.items() if key != "attributes"} for row in rows])
 
 
 def labels(cases):

@@ -281,7 +281,11 @@ class CaseRunner::RunningCase final : public Running {
   void add_statistics();
   void add_roof();
   void add_status(double largest_state, long unconverged, long healing);
-  void judge(const measure::Disturbance& seen);
+  measure::Disturbance disturbance(const measure::QuietWatch::Reading& now) const {
+    const measure::QuietWatch& quiet = runner_.quiet_;
+    return {quiet.others(quiet_from_, now), quiet.allowance(), quiet.throttled(quiet_from_, now)};
+  }
+  void judge(measure::Disturbance seen);
 
   const parallel::RankGrid grid_;
   const parallel::Range mine_;
@@ -471,9 +475,7 @@ void CaseRunner::RunningCase<Real>::add_statistics() {
 template <class Real>
 void CaseRunner::RunningCase<Real>::finish() {
   const deck::Case& c = case_;
-  const measure::QuietWatch::Reading quiet_to = runner_.quiet_.read();
-  const measure::Disturbance seen{runner_.quiet_.others(quiet_from_, quiet_to), runner_.quiet_.allowance(),
-                                  runner_.quiet_.throttled(quiet_from_, quiet_to)};
+  const measure::Disturbance seen = disturbance(runner_.quiet_.read());
   const parallel::Traffic traffic = outcome_.each_iteration;
   solvers::Recording<Real> recording;
   Comparison comparison;
@@ -573,11 +575,20 @@ void CaseRunner::RunningCase<Real>::add_status(double largest_state, long unconv
 }
 
 template <class Real>
-void CaseRunner::RunningCase<Real>::judge(const measure::Disturbance& seen) {
-  result.other_cpu = seen.other_cpu;
-  std::vector<std::string> reasons = runner_.conditions_.reasons;
-  const std::vector<std::string> own = measure::reasons_of_case(result, seen, runner_.conditions_.clock_s);
-  reasons.insert(reasons.end(), own.begin(), own.end());
+void CaseRunner::RunningCase<Real>::judge(measure::Disturbance seen) {
+  std::vector<std::string> reasons;
+  const auto look = [&] {
+    result.other_cpu = seen.other_cpu;
+    reasons = runner_.conditions_.reasons;
+    const std::vector<std::string> own = measure::reasons_of_case(result, seen, runner_.conditions_.clock_s);
+    reasons.insert(reasons.end(), own.begin(), own.end());
+  };
+  look();
+  // A case too short for the counters of the system, and nothing else against it: a moment longer, and they tell.
+  if (comm_.broadcast(static_cast<long>(reasons.empty() && std::isnan(seen.other_cpu) && quiet_from_.busy_s >= 0))) {
+    seen = disturbance(runner_.quiet_.read_after(quiet_from_));
+    look();
+  }
   result.official = reasons.empty();
   result.unofficial_because = fmt::format("{}", fmt::join(reasons, "; "));
 }

@@ -5,12 +5,14 @@
 
 #include <fmt/format.h>
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <limits>
 #include <optional>
 #include <set>
 #include <sstream>
+#include <thread>
 
 #include "measure/placement.hpp"
 #include "measure/topology.hpp"
@@ -129,6 +131,13 @@ QuietWatch::Reading QuietWatch::read() const {
   }
   reading.wall_s = timer_.seconds();
   return reading;
+}
+
+QuietWatch::Reading QuietWatch::read_after(const Reading& from) const {
+  const double rest = from.wall_s + shortest_s - timer_.seconds();
+  if (rest > 0) std::this_thread::sleep_for(std::chrono::duration<double>(rest));
+  comm_.barrier();  // else own work of a rank that is late would be seen, and not counted
+  return read();
 }
 
 double QuietWatch::others(const Reading& from, const Reading& to) const {

@@ -38,6 +38,8 @@ class QuietWatch {
     long throttled = 0;
   };
   Reading read() const;
+  /// The same once `shortest_s` have passed since `from`.
+  Reading read_after(const Reading& from) const;
 
   /// Hardware threads that others kept busy between two readings, on the busiest host. NaN where they lie less than
   /// `shortest_s` apart (processor time is counted in ticks of 10 ms), or the hosts do not tell.

@@ -5,15 +5,16 @@
 #include <vector>
 
 #include "measure/environment.hpp"
+#include "measure/sampling.hpp"
 #include "record/result.hpp"
 
 namespace elkhorn::measure {
 
 /// What an official result needs of its samples.
 inline constexpr long official_samples = 10;
-inline constexpr double official_width = 0.05;        ///< of the 95 % interval, relative to the median
-inline constexpr double official_time_s = 0.1;        ///< all samples of a case together
-inline constexpr double official_resolutions = 1000;  ///< of the clock in the median
+inline constexpr double official_width = 0.05;                     ///< of the 95 % interval, relative to the median
+inline constexpr double official_time_s = StopRule::least_time_s;  ///< all samples of a case together
+inline constexpr double official_resolutions = 1000;               ///< of the clock in the median
 
 /// Why no result of this run is official; empty where nothing stands against it. Complete where the environment is: on
 /// rank 0. `watched`: a QuietWatch sees what other programs do, case by case; else the load average has to do, in which

@@ -29,11 +29,12 @@ double timed(const parallel::Comm& comm, const std::function<void()>& solve) {
 std::string StopRule::reason(const std::vector<double>& time_s, double elapsed_s) {
   if (time_s.empty()) return "";
   const long n = static_cast<long>(time_s.size());
+  total_s_ += time_s.back();
   const bool least = n >= config_.min_repetitions;
   // Sorting at every one of very many samples would cost more than they do.
   const bool look = enough_ == 0 && (n <= 1000 || n % 100 == 0);
   if (look && median_interval(time_s).relative_width() <= config_.ci_width) enough_ = n + (n + 1) / 2;
-  if (least && enough_ > 0 && n >= enough_) return "ci_width";
+  if (least && enough_ > 0 && n >= enough_ && total_s_ >= least_time_s) return "ci_width";
   if (n >= std::max(config_.max_repetitions, config_.min_repetitions)) return "max_repetitions";
   if (least && elapsed_s >= config_.time_limit_s) return "time_limit";
   if (time_s.back() > config_.time_limit_s) return "time_limit";

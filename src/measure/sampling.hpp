@@ -30,8 +30,8 @@ struct Samples {
 
 /// When sampling of a case ends: as soon as one of these holds after a sample.
 ///  - `ci_width`: the relative width of the 95 % interval of the median has been ≤ ci_width once, at n samples, half as
-///    many have been taken since, and there are min_repetitions of them. There is no such interval below six samples, so
-///    this takes nine at least;
+///    many have been taken since, and there are min_repetitions of them and `least_time_s` together. There is no such
+///    interval below six samples, so this takes nine at least;
 ///  - `max_repetitions` samples are taken;
 ///  - `time_limit`: sampling has taken time_limit_s and min_repetitions samples are taken, or the last sample alone took
 ///    longer than time_limit_s (then there may be one sample only, and no interval).
@@ -41,6 +41,8 @@ struct Samples {
 /// that comes after has no say in when to stop (tests/measure/test_sampling.cpp simulates what remains: 92 to 96 %).
 class StopRule {
  public:
+  /// A narrow interval of a few milliseconds tells of these milliseconds only.
+  static constexpr double least_time_s = 0.1;
   explicit StopRule(const deck::MeasureConfig& config) : config_(config) {}
   /// Why sampling ends after these times (seconds, in the order taken, `elapsed_s` spent on sampling), or nothing where it
   /// goes on. To be asked after every sample.
@@ -48,6 +50,7 @@ class StopRule {
 
  private:
   deck::MeasureConfig config_;
+  double total_s_ = 0;
   long enough_ = 0;  ///< samples to take for ci_width; 0: the interval has not been narrow yet
 };
 

@@ -129,7 +129,7 @@ Guarded in_child_reading(const std::string& file, const std::function<std::vecto
   // Sound files take a second for some hundred megabytes. Compressed numbers may take a thousand times their size; the
   // states of a case, the one large thing, are read in pieces.
   const double bytes = std::isfinite(size) && size < 1e15 ? size : 0;
-  return in_child(5 + bytes / 2e6, 1e9 + 20 * bytes, work);
+  return in_child(2 + bytes / 2e6, 1e9 + 20 * bytes, work);
 }
 
 void require_harmless(const std::string& path, const Origin& origin) {

@@ -90,17 +90,6 @@ void write_values(hid_t location, const std::string& path, const std::vector<T>&
     check_hdf5(H5Dwrite(dataset.id(), memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), "write " + path);
 }
 
-/// A damaged or hostile file may claim any shape; no memory is asked for that its bytes cannot fill. Deflate makes
-/// nothing more than 1032 times smaller.
-void require_stored(const Dataset& dataset, const std::string& path) {
-  const Datatype type(H5Dget_type(dataset.id()), "read the type of " + path);
-  double bytes = static_cast<double>(H5Tget_size(type.id()));
-  const std::vector<long> shape = dataset_shape(dataset);
-  for (const long n : shape) bytes *= static_cast<double>(n);
-  if (!(bytes <= 1100 * static_cast<double>(H5Dget_storage_size(dataset.id()))))
-    throw Hdf5Error(path + " claims shape " + shape_text(shape) + ", far more than the file holds of it");
-}
-
 template <class T>
 void read_values(hid_t location, const std::string& path, std::vector<T>& values, hid_t memory_type) {
   const Dataset dataset = open_dataset(location, path);
@@ -111,6 +100,15 @@ void read_values(hid_t location, const std::string& path, std::vector<T>& values
 }
 
 }  // namespace
+
+void require_stored(const Dataset& dataset, const std::string& path) {
+  const Datatype type(H5Dget_type(dataset.id()), "read the type of " + path);
+  double bytes = static_cast<double>(H5Tget_size(type.id()));
+  const std::vector<long> shape = dataset_shape(dataset);
+  for (const long n : shape) bytes *= static_cast<double>(n);
+  if (!(bytes <= 1100 * static_cast<double>(H5Dget_storage_size(dataset.id()))))
+    throw Hdf5Error(path + " claims shape " + shape_text(shape) + ", far more than the file holds of it");
+}
 
 Datatype bool_type() {
   Datatype type(H5Tenum_create(H5T_STD_I8LE), "make a bool type");

@@ -48,6 +48,9 @@ void copy_dataset(hid_t from, const std::string& path, hid_t to, const std::stri
 
 Dataset open_dataset(hid_t location, const std::string& path);
 std::vector<long> dataset_shape(const Dataset& dataset);
+/// Hdf5Error where a dataset claims far more values than the bytes stored of it can make: a damaged or hostile file may
+/// claim any shape, and no memory is asked for on its word. Deflate makes nothing more than 1032 times smaller.
+void require_stored(const Dataset& dataset, const std::string& path);
 /// text, integer, real or other, of the dataset's elements.
 Kind dataset_kind(const Dataset& dataset);
 void read_dataset(hid_t location, const std::string& path, std::vector<double>& values);

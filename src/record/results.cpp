@@ -115,29 +115,6 @@ void write_summary(hid_t file, const std::vector<CaseResult>& cases) {
   if (!cases.empty()) check_hdf5(H5Dwrite(dataset.id(), row.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, table.data()), doing);
 }
 
-/// Reads one member of the compound table as rows of `memory_type`.
-std::vector<char> read_column(hid_t file, const std::string& name, hid_t memory_type) {
-  const std::string doing = "read column " + name + " of /summary";
-  const Dataset dataset = open_dataset(file, "summary");
-  const Datatype row(H5Tcreate(H5T_COMPOUND, H5Tget_size(memory_type)), doing);
-  check_hdf5(H5Tinsert(row.id(), name.c_str(), 0, memory_type), doing);
-  const auto rows = static_cast<std::size_t>(dataset_shape(dataset).at(0));
-  std::vector<char> bytes(rows * H5Tget_size(memory_type));
-  if (rows > 0) check_hdf5(H5Dread(dataset.id(), row.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.data()), doing);
-  return bytes;
-}
-
-/// The file type of one member of the compound table.
-Datatype column_type(hid_t file, const std::string& name) {
-  const std::string doing = "read column " + name + " of /summary";
-  const Dataset dataset = open_dataset(file, "summary");
-  const Datatype row(H5Dget_type(dataset.id()), doing);
-  if (H5Tget_class(row.id()) != H5T_COMPOUND) throw Hdf5Error("/summary is not a compound table");
-  const int member = H5Tget_member_index(row.id(), name.c_str());
-  if (member < 0) throw Hdf5Error("/summary has no column " + name);
-  return Datatype(H5Tget_member_type(row.id(), static_cast<unsigned>(member)), doing);
-}
-
 /// More bytes than the results file can take: arrays at full size, generous metadata.
 double size_bound(const std::vector<CaseResult>& cases, const Meta& meta, const std::string& deck_text,
                   const FindStates& find_states) {
@@ -336,30 +313,74 @@ void read_case_arrays(hid_t group, CaseResult& result) {
                [&](const char* path, auto& values, const std::vector<long>&) { read_dataset(group, path, values); });
 }
 
-void read_summary_column(hid_t file, const std::string& name, std::vector<std::string>& values) {
-  const Datatype type = column_type(file, name);
-  if (H5Tget_class(type.id()) != H5T_STRING || H5Tis_variable_str(type.id()) > 0)
-    throw Hdf5Error("column " + name + " of /summary is not fixed-length text");
+Summary::Summary(hid_t file)
+    : dataset_(open_dataset(file, "summary")), row_(H5Dget_type(dataset_.id()), "read the type of /summary") {
+  if (H5Tget_class(row_.id()) != H5T_COMPOUND || H5Tget_size(row_.id()) == 0)
+    throw Hdf5Error("/summary is not a compound table");
+  // Of values that lie elsewhere the table would hold pointers.
+  if (H5Tdetect_class(row_.id(), H5T_VLEN) != 0 || H5Tdetect_class(row_.id(), H5T_REFERENCE) != 0)
+    throw Hdf5Error("/summary holds values of variable length");
+  for (int i = 0; i < H5Tget_nmembers(row_.id()); ++i)
+    if (H5Tis_variable_str(Datatype(H5Tget_member_type(row_.id(), static_cast<unsigned>(i)), "read a column").id()) > 0)
+      throw Hdf5Error("/summary holds values of variable length");
+  require_stored(dataset_, "/summary");
+  bytes_.resize(static_cast<std::size_t>(dataset_shape(dataset_).at(0)) * H5Tget_size(row_.id()));
+  if (!bytes_.empty())
+    check_hdf5(H5Dread(dataset_.id(), row_.id(), H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes_.data()), "read /summary");
+}
+
+unsigned Summary::member(const std::string& name) const {
+  const int index = H5Tget_member_index(row_.id(), name.c_str());
+  if (index < 0) throw Hdf5Error("/summary has no column " + name);
+  return static_cast<unsigned>(index);
+}
+
+std::vector<char> Summary::values_of(unsigned member, std::size_t width) const {
+  const std::size_t row_size = H5Tget_size(row_.id()), rows = bytes_.size() / row_size;
+  const Datatype type(H5Tget_member_type(row_.id(), member), "read a column of /summary");
+  const std::size_t offset = H5Tget_member_offset(row_.id(), member), size = H5Tget_size(type.id());
+  if (size == 0 || offset + size > row_size || size > width)
+    throw Hdf5Error("a column of /summary lies outside its row");
+  std::vector<char> values(rows * width);
+  for (std::size_t i = 0; i < rows; ++i) std::memcpy(&values[i * width], &bytes_[i * row_size + offset], size);
+  return values;
+}
+
+void Summary::column(const std::string& name, std::vector<std::string>& values) const {
+  const unsigned index = member(name);
+  const Datatype type(H5Tget_member_type(row_.id(), index), "read column " + name);
+  if (H5Tget_class(type.id()) != H5T_STRING) throw Hdf5Error("column " + name + " of /summary is not text");
   const std::size_t width = H5Tget_size(type.id());
-  const std::vector<char> bytes = read_column(file, name, type.id());
+  const std::vector<char> bytes = values_of(index, width);
   for (std::size_t i = 0; i < bytes.size(); i += width) {
     const std::string cell(bytes.data() + i, width);
     values.push_back(cell.substr(0, cell.find('\0')));
   }
 }
 
-void read_summary_column(hid_t file, const std::string& name, std::vector<double>& values) {
-  const Datatype type = column_type(file, name);
-  if (H5Tget_class(type.id()) == H5T_ENUM) {
-    const Datatype memory_type = bool_type();
-    for (const char byte : read_column(file, name, memory_type.id())) values.push_back(byte != 0 ? 1 : 0);
-    return;
-  }
-  if (H5Tget_class(type.id()) != H5T_INTEGER && H5Tget_class(type.id()) != H5T_FLOAT)
+void Summary::column(const std::string& name, std::vector<double>& values) const {
+  const unsigned index = member(name);
+  const Datatype type(H5Tget_member_type(row_.id(), index), "read column " + name);
+  const H5T_class_t kind = H5Tget_class(type.id());
+  if (kind != H5T_ENUM && kind != H5T_INTEGER && kind != H5T_FLOAT)
     throw Hdf5Error("column " + name + " of /summary is not numeric");
-  const std::vector<char> bytes = read_column(file, name, H5T_NATIVE_DOUBLE);
-  values.resize(bytes.size() / sizeof(double));
-  if (!values.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
+  // H5Tconvert works in place, on values that lie side by side, so in room for the larger of both.
+  const std::size_t from = H5Tget_size(type.id());
+  const Datatype target = kind == H5T_ENUM ? bool_type() : Datatype(H5Tcopy(H5T_NATIVE_DOUBLE), "read column " + name);
+  const std::size_t to = H5Tget_size(target.id());
+  std::vector<char> bytes = values_of(index, from);
+  const std::size_t rows = bytes.size() / from;
+  bytes.resize(rows * std::max(from, to));
+  if (rows > 0)
+    check_hdf5(H5Tconvert(type.id(), target.id(), rows, bytes.data(), nullptr, H5P_DEFAULT), "read column " + name);
+  for (std::size_t i = 0; i < rows; ++i) {
+    double value = 0;
+    if (kind == H5T_ENUM)
+      value = bytes[i] != 0 ? 1 : 0;
+    else
+      std::memcpy(&value, &bytes[i * sizeof value], sizeof value);
+    values.push_back(value);
+  }
 }
 
 double states_size_bound(const CaseResult& result) {

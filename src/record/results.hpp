@@ -58,9 +58,24 @@ void write_states(hid_t location, const std::string& path, const CaseResult& res
 void read_case_attributes(hid_t group, CaseResult& result, const std::string& version = format_version);
 /// Arrays but states; the attributes must have been read.
 void read_case_arrays(hid_t group, CaseResult& result);
-/// One column of /summary as text, numbers or flags, in row order; for comparing with the attributes.
-void read_summary_column(hid_t file, const std::string& name, std::vector<std::string>& values);
-void read_summary_column(hid_t file, const std::string& name, std::vector<double>& values);
+/// /summary, for comparing with the attributes: read once, for HDF5 takes long to pick a column out of a table this wide.
+class Summary {
+ public:
+  /// Hdf5Error where it is no table of numbers and fixed-length text.
+  explicit Summary(hid_t file);
+  /// A column in row order: as text, or as numbers (flags are 0 and 1). Hdf5Error where there is none of the kind.
+  void column(const std::string& name, std::vector<std::string>& values) const;
+  void column(const std::string& name, std::vector<double>& values) const;
+
+ private:
+  unsigned member(const std::string& name) const;
+  /// The values of a member, each at the start of `width` bytes.
+  std::vector<char> values_of(unsigned member, std::size_t width) const;
+
+  Dataset dataset_;
+  Datatype row_;
+  std::vector<char> bytes_;  ///< the rows as they lie in the file
+};
 /// More bytes than the states of a case take on disk.
 double states_size_bound(const CaseResult& result);
 /// Reserves room for a file about to be written (created if need be, its size unchanged); throws

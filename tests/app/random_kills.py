@@ -22,7 +22,7 @@ ENDS_WITHIN_S = 30  # on a machine that has nothing else to do it takes about on
 
 
 def start(file, ranks, resume):
-    return program.Job("run", "sweep.toml", "--out", file, "--roofs", "off", *(["--resume"] if resume else []),
+    return program.Job("run", "sweep.toml", "--out", file, *(["--resume"] if resume else []),
                        ranks=ranks)
 
 
@@ -84,7 +84,7 @@ def main():
     durations = {}
     for ranks in (None, 2, 3):
         begin = time.monotonic()
-        done = program.run("run", "sweep.toml", "--out", "whole.h5", "--roofs", "off", ranks=ranks)
+        done = program.run("run", "sweep.toml", "--out", "whole.h5", ranks=ranks)
         assert done.returncode == 0, done.stdout + done.stderr
         durations[ranks] = time.monotonic() - begin
 
@@ -104,7 +104,7 @@ def main():
             with_cases += 0 < len(kept) < CASES
             print(f"{hits:3}  {line}", flush=True)
         ranks = dice.choice([None, 2, 3])
-        done = program.run("run", "sweep.toml", "--out", file, "--roofs", "off", "--resume", ranks=ranks)
+        done = program.run("run", "sweep.toml", "--out", file, "--resume", ranks=ranks)
         assert done.returncode == 0, done.stdout + done.stderr
         assert program.lost(kept, file) == [], program.lost(kept, file)
         assert program.difference("whole.h5", file) is None, program.difference("whole.h5", file)

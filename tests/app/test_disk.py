@@ -39,7 +39,7 @@ class Disk(unittest.TestCase):
 
     @staticmethod
     def run_deck(file, *more, **options):
-        return program.run("run", "disk.toml", "--out", file, "--roofs", "off", *more, **options)
+        return program.run("run", "disk.toml", "--out", file, *more, **options)
 
     def run_failing(self, file, faults, ranks=None):
         return self.run_deck(file, ranks=ranks, LD_PRELOAD=FAULTY_IO, ELKHORN_IO_FAULT=faults)
@@ -120,7 +120,7 @@ class Disk(unittest.TestCase):
     def test_limit_on_file_sizes(self):
         """Set while it runs: MPI starts with files of its own. Nothing to do with states, so the journal meets it."""
         file = "limit.h5"
-        with program.Job("run", "disk.toml", "--out", file, "--roofs", "off", "--set", "output.states=false",
+        with program.Job("run", "disk.toml", "--out", file, "--set", "output.states=false",
                          "--set", "measure.repetitions=200", "--set", "measure.time_limit_s=2") as job:
             job.wait_for(lambda: program.finished_cases(file) >= 1, "case 1")
             limit = os.path.getsize(f"{file}.journal.jsonl") + 1000

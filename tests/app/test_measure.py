@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 import statistics
+import subprocess
+import sys
 import unittest
 
 import program
@@ -22,8 +24,8 @@ class Measure(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         program.write("deck.toml", program.sweep([2, 3], "length = 60\nbatch = 2", MEASURE))
-        cls.plain = program.run("run", "deck.toml", "--out", "plain.h5")
-        cls.turns = program.run("run", "deck.toml", "--out", "turns.h5", "--interleave", ranks=2)
+        cls.plain = program.run("run", "deck.toml", "--out", "plain.h5", "--roofs", "on")
+        cls.turns = program.run("run", "deck.toml", "--out", "turns.h5", "--interleave", "--roofs", "on", ranks=2)
 
     def test_statistics_are_those_of_the_samples(self):
         for file in ("plain.h5", "turns.h5"):
@@ -147,13 +149,53 @@ guess = "previous"
         for name in ("cpu_governor", "cpu_throttling", "energy"):
             self.assertTrue(meta[name])
 
-    def test_a_longer_case_has_no_reason_but_the_machine(self):
-        """What remains is the machine's fault (other work, sources not committed), or the noise it makes."""
-        program.write("long.toml", program.sweep(4, "length = 20000\nbatch = 4", "repetitions = { min = 300, max = 300 }"))
-        done = program.run("run", "long.toml", "--filter", "sequential", "--out", "long.h5", "--json")
-        (case,) = map(json.loads, done.stdout.splitlines())
-        for reason in ("samples", "sampled for", "clock", "no validated answer", "not judged"):
-            self.assertNotIn(reason, case["unofficial_because"])
+    def test_only_the_machine_and_the_build_speak_against_the_official_deck(self):
+        """So on a machine that nobody else uses, with a build of committed sources, it is official."""
+        done = program.run("run", f"{program.SOURCE}/inputs/official.toml", "--out", "official.h5", "--filter", "seq|quasi")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        with h5py.File("official.h5") as file:
+            meta = dict(file["meta"].attrs)
+        of_the_load = {"other programs kept processors busy meanwhile", "times drifted while they were taken",
+                       "the 95 % interval is wider than 5 % of the median", "processors were throttled meanwhile"}
+        of_the_build = set()
+        if meta["git_dirty"]:
+            of_the_build.add("built from sources with changes that are not committed")
+        if meta["git_sha"] == "unknown":
+            of_the_build.add("provenance is incomplete: git_sha unknown")
+        if meta["build_type"] not in ("Release", "RelWithDebInfo"):
+            of_the_build.add(f"not an optimised build: build_type is {meta['build_type']}")
+        cases = results("official.h5").values()
+        self.assertEqual(len(cases), 3)
+        for c in cases:
+            reasons = set(filter(None, c["unofficial_because"].split("; ")))
+            self.assertLessEqual(reasons, of_the_load | of_the_build | {f"the frequency governor is {meta['cpu_governor']}"})
+            self.assertLessEqual(of_the_build, reasons)
+            self.assertEqual(c["official"], not reasons)
+            # Nothing else against it, so the watch has had the time it takes to tell.
+            busy = c["other_cpu"]
+            self.assertTrue(reasons or busy >= 0, busy)
+            if "other programs kept processors busy meanwhile" in reasons:
+                self.assertGreater(busy, 0.1)
+        self.assertEqual(bool(meta["official"]), all(c["official"] for c in cases))
+        self.assertEqual("unofficial" not in done.stdout, bool(meta["official"]))
+
+    def test_a_busy_machine_is_noticed(self):
+        """What another program does meanwhile is seen, with its share; a short case is watched long enough for that."""
+        burn = [sys.executable, "-c", "while True: pass"]
+        with subprocess.Popen(burn) as other:
+            try:
+                done = program.run("run", f"{program.SOURCE}/inputs/official.toml", "--out", "busy.h5", "--filter", "sequential",
+                                   "--set", "measure.ci_width=1")
+            finally:
+                other.kill()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        (case,) = results("busy.h5").values()
+        if np.isnan(case["other_cpu"]):
+            self.assertGreater(len(case["unofficial_because"]), 0, "unknown, and nothing else against it")
+        else:
+            self.assertGreater(case["other_cpu"], 0.1)
+            self.assertIn("other programs kept processors busy meanwhile", case["unofficial_because"])
+        self.assertFalse(case["official"])
 
     def test_resumed_turns(self):
         """A case whose samples were complete is not measured again, whoever shared its turns."""

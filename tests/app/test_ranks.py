@@ -123,51 +123,31 @@ kind = "quasi_deer"
 stop = ["update", "iterations"]
 max_iterations = 20
 guess = "initial_state"
-
-[[group]]                          # chaotic; fewer sequences than some grids have ranks for them
-[group.system]
-kind = "lorenz96"
-[group.problem]
-length = 61
-batch = 1
-[[group.solver]]
-kind = "sequential"
-[[group.solver]]
-kind = ["deer", "quasi_deer"]
-[[group.solver]]
-kind = ["elk", "quasi_elk"]
-sigma2 = 1e4
-
-[[group]]
-[group.system]
-kind = "ar_gru"
-weights = "WEIGHTS:/"
-[group.problem]
-length = 41
-batch = 9                          # more than a group of lanes
-[[group.solver]]
-kind = "sequential"
-[[group.solver]]
-kind = ["deer", "quasi_deer", "jacobi", "picard"]
-[[group.solver]]
-kind = ["elk", "quasi_elk"]
-sigma2 = 1e6
-
-[[group]]
-[group.system]
-kind = "linear"
-state_dim = 9                      # more than a tile of components
-[group.problem]
-length = [1, 2, 3, 17]             # fewer steps than ranks
-batch = 2
-[[group.solver]]
-kind = "sequential"
-[[group.solver]]
-kind = ["deer", "quasi_deer", "jacobi", "picard"]
-[[group.solver]]
-kind = ["elk", "quasi_elk"]
-sigma2 = 1e4
 """
+
+
+def every_solver(system, problem, solvers, sigma2):
+    """A group that runs `solvers` and the two damped ones."""
+    return f"""
+[[group]]
+[group.system]
+{system}
+[group.problem]
+{problem}
+[[group.solver]]
+kind = ["sequential", {solvers}]
+[[group.solver]]
+kind = ["elk", "quasi_elk"]
+sigma2 = {sigma2}
+"""
+
+
+TWO, FOUR = '"deer", "quasi_deer"', '"deer", "quasi_deer", "jacobi", "picard"'
+# Chaotic, with fewer sequences than some grids have ranks for them; more sequences than a group of lanes; more components
+# than a tile, and fewer steps than ranks.
+TIME_DECK += every_solver('kind = "lorenz96"', "length = 61\nbatch = 1", TWO, 1e4)
+TIME_DECK += every_solver(f'kind = "ar_gru"\nweights = "{program.ARGRU_WEIGHTS}:/"', "length = 41\nbatch = 9", FOUR, 1e6)
+TIME_DECK += every_solver('kind = "linear"\nstate_dim = 9', "length = [1, 2, 3, 17]\nbatch = 2", FOUR, 1e4)
 TIME_COMMON = """
 [measure]
 precision = ["float32", "float64"]
@@ -185,8 +165,7 @@ class TimeRanks(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         common = TIME_COMMON.replace("[measure]", "[group.measure]").replace("[output]", "[group.output]")
-        deck = TIME_DECK.replace("WEIGHTS", program.ARGRU_WEIGHTS)
-        groups = deck.split("[[group]]")
+        groups = TIME_DECK.split("[[group]]")
         program.write("time.toml", groups[0] + "".join("[[group]]" + group + common for group in groups[1:]))
         cls.run_on(1, 1)
 

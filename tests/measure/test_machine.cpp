@@ -111,6 +111,7 @@ TEST(QuietWatch, OwnWorkIsNotOthers) {
   ASSERT_FALSE(watch.processors().empty());
   const auto from = watch.read();
   EXPECT_TRUE(std::isnan(watch.others(from, watch.read()))) << "too short to say";
+  EXPECT_GE(watch.read_after(from).wall_s - from.wall_s, QuietWatch::shortest_s);
   burn(0.6);
   const auto to = watch.read();
   if (comm.min(to.busy_s) < 0) GTEST_SKIP() << "this machine does not tell how busy it is";

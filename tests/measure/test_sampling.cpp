@@ -55,6 +55,8 @@ TEST(StopRule, FollowsItsRulesInOrder) {
   EXPECT_EQ(stops(steady, config(0, 5, 100, 0.05, long_time)), Stop(9, "ci_width")) << "six, and half as many again";
   EXPECT_EQ(stops(steady, config(0, 1, 100, 0.05, long_time)), Stop(9, "ci_width")) << "no interval below six";
   EXPECT_EQ(stops(steady, config(0, 20, 100, 0.05, long_time)), Stop(20, "ci_width")) << "at least min_repetitions";
+  EXPECT_EQ(stops(std::vector<double>(300, 0.001), config(0, 5, 400, 0.05, long_time)), Stop(100, "ci_width"))
+      << "a tenth of a second at least";
   EXPECT_EQ(stops(steady, config(0, 5, 8, 0.05, long_time)), Stop(8, "max_repetitions"));
   EXPECT_EQ(stops(wild, config(0, 5, 100, 0.05, long_time)), Stop(30, ""));
   EXPECT_EQ(stops(wild, config(0, 5, 10, 0.05, long_time)), Stop(10, "max_repetitions"));
@@ -95,7 +97,7 @@ TEST(StopRule, IntervalsCoverAllTheSame) {
 
 TEST(Sampling, StopsByIntervalWidth) {
   const parallel::Comm comm;
-  const Samples samples = sample(comm, config(0, 2, 100, always, long_time), [] { nap(1e-4); });
+  const Samples samples = sample(comm, config(0, 2, 100, always, long_time), [] { nap(0.012); });
   EXPECT_EQ(samples.stopped_because, "ci_width");
   EXPECT_EQ(samples.time_s.size(), 9u);  // the fewest that have an interval, and half as many
   EXPECT_TRUE(samples.median.has_interval());

@@ -147,6 +147,7 @@ TEST_F(Check, MissingAndMistypedPartsAreFoundAndNamed) {
       {"/: format is \"other\"", [](hid_t f) { replace_attribute(f, "/", "format", std::string("other")); }},
       {"/: format_version is \"2.0\"",
        [](hid_t f) { replace_attribute(f, "/", "format_version", std::string("2.0")); }},
+      {"/: format_version is \"\"", [](hid_t f) { replace_attribute(f, "/", "format_version", std::string()); }},
       {"/: created is \"today\"", [](hid_t f) { replace_attribute(f, "/", "created", std::string("today")); }},
       {"/meta: attribute git_sha is missing", [](hid_t f) { remove_attribute(f, "/meta", "git_sha"); }},
       {"/meta: attribute ranks is text", [](hid_t f) { replace_attribute(f, "/meta", "ranks", std::string("2")); }},
@@ -184,6 +185,20 @@ TEST_F(Check, MissingAndMistypedPartsAreFoundAndNamed) {
        [](hid_t f) {
          H5Ldelete(f, "/summary", H5P_DEFAULT);
          write_dataset(f, "/summary", std::vector<double>(10, 0.0), {10});
+       }},
+      {"/summary: /summary is not a compound table",
+       [](hid_t f) {
+         H5Ldelete(f, "/summary", H5P_DEFAULT);
+         write_dataset(f, "/summary", std::vector<double>(11, 0.0), {11});
+       }},
+      {"/summary: /summary holds values of variable length",
+       [](hid_t f) {
+         H5Ldelete(f, "/summary", H5P_DEFAULT);
+         const Datatype text(H5Tcopy(H5T_C_S1), "make a type"),
+             row(H5Tcreate(H5T_COMPOUND, sizeof(char*)), "make a type");
+         H5Tset_size(text.id(), H5T_VARIABLE);
+         H5Tinsert(row.id(), "name", 0, text.id());
+         create_dataset(f, "/summary", row.id(), {11});
        }},
       {"/cases: group 000010 stands where 000003 is expected",
        [](hid_t f) {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <fstream>
 
+#include "input_error.hpp"
 #include "record/hdf5_io.hpp"
 #include "sample.hpp"
 
@@ -16,20 +17,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 const Origin origin{"deck.toml", "problem.drivers", 12};
-
-/// The message of the InputError that `action` throws.
-template <class Action>
-std::string input_error(Action&& action) {
-  try {
-    action();
-  } catch (const InputError& error) {
-    const std::string text = error.what();
-    EXPECT_EQ(text.find('\n'), std::string::npos) << "more than one line: " << text;
-    return text;
-  }
-  ADD_FAILURE() << "no InputError was thrown";
-  return "";
-}
 
 class Hdf5Input : public testing::Test {
  protected:

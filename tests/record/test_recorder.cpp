@@ -10,6 +10,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "input_error.hpp"
 #include "limit.hpp"
 #include "record/check.hpp"
 #include "record/json.hpp"
@@ -27,19 +28,6 @@ std::string content(const std::string& path) {
   std::ostringstream out;
   out << stream.rdbuf();
   return out.str();
-}
-
-template <class Action>
-std::string input_error(Action&& action) {
-  try {
-    action();
-  } catch (const InputError& error) {
-    const std::string text = error.what();
-    EXPECT_EQ(text.find('\n'), std::string::npos) << "more than one line: " << text;
-    return text;
-  }
-  ADD_FAILURE() << "no InputError was thrown";
-  return "";
 }
 
 class RecorderTest : public testing::Test {

@@ -8,25 +8,14 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import unittest
 
-ROOT = os.environ.get("ELKHORN_SOURCE") or os.path.dirname(
-    os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-)
-SCRIPTS = os.path.join(ROOT, "scripts")
-sys.dont_write_bytecode = True
-sys.path.insert(0, SCRIPTS)
+from scripts_under_test import ROOT, WRITE_SAMPLE, script
 import elkhorn_results as er  # noqa: E402
+import pandas  # noqa: E402
 
-WRITE_SAMPLE = os.path.abspath(sys.argv.pop(1))
 VOID = {"meta", "br", "link", "img", "input", "hr"}
-
-
-def script(name, *arguments):
-    return subprocess.run([sys.executable, "-B", os.path.join(SCRIPTS, name), *arguments], capture_output=True, text=True,
-                          env={**os.environ, "PYTHONIOENCODING": "utf-8"}, check=False)
 
 
 class Page(html.parser.HTMLParser):
@@ -195,7 +184,7 @@ class Export(WithFiles):
         self.assertEqual(float(rows[1]["time_median_s"]), case.time_median_s)
         self.assertEqual(rows[1]["sigma2"], "")
         self.assertEqual(rows[14]["message"], er.Results(self.path("base.h5")).cases[14].message)
-        frame = er.pd.read_csv(io.StringIO(text), float_precision="round_trip")
+        frame = pandas.read_csv(io.StringIO(text), float_precision="round_trip")
         self.assertEqual(len(frame), 16)
         self.assertEqual(frame["time_median_s"][1], case.time_median_s)
 

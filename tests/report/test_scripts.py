@@ -5,32 +5,15 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import unittest
 
-ROOT = os.environ.get("ELKHORN_SOURCE") or os.path.dirname(
-    os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-)
-SCRIPTS = os.path.join(ROOT, "scripts")
-sys.dont_write_bytecode = True
-sys.path.insert(0, SCRIPTS)
-import elkhorn_results as er  # noqa: E402  (finds a Python with h5py, if need be by starting this file again)
+from scripts_under_test import WRITE_SAMPLE, script
+import elkhorn_results as er  # noqa: E402
 import compare  # noqa: E402
 import elkhorn_statistics as es  # noqa: E402
+import pandas  # noqa: E402
 from matplotlib import image  # noqa: E402
-
-WRITE_SAMPLE = os.path.abspath(sys.argv.pop(1))
-
-
-def script(name, *arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-B", os.path.join(SCRIPTS, name), *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
-        check=False,
-    )
 
 
 class ScriptTest(unittest.TestCase):
@@ -82,7 +65,7 @@ class Reader(ScriptTest):
 
     def test_summary_is_a_table_for_pandas(self):
         with er.h5py.File(self.path("base.h5")) as file:
-            frame = er.pd.DataFrame(file["summary"][()])
+            frame = pandas.DataFrame(file["summary"][()])
         self.assertEqual(len(frame), 16)
         self.assertEqual(frame["solver"][1].decode(), "deer")
         self.assertEqual(frame["status"][15].decode(), "skipped")
@@ -420,10 +403,10 @@ class Statistics(unittest.TestCase):
     def run_of(random, samples, seconds):
         """Times of one run on a shared machine: the run as a whole off by 1 %, a drift that is correlated over ten
         samples (2 %), delays to the right (3 %), now and then a long one."""
-        drift, phi = er.np.empty(samples), 0.9
-        drift[0] = random.normal(0, 0.02)
-        for i in range(1, samples):
-            drift[i] = phi * drift[i - 1] + random.normal(0, 0.02 * (1 - phi * phi) ** 0.5)
+        phi, age = 0.9, er.np.subtract.outer(er.np.arange(samples), er.np.arange(samples))
+        memory = er.np.where(age >= 0, phi ** er.np.maximum(age, 0), 0)  # the autoregression as a matrix
+        shocks = random.normal(0, 0.02, samples) * er.np.where(er.np.arange(samples) == 0, 1, (1 - phi * phi) ** 0.5)
+        drift = memory @ shocks
         delay = random.gamma(1.0, 0.03, samples) + (random.random(samples) < 0.03) * random.exponential(1.0, samples)
         return seconds * er.np.exp(random.normal(0, 0.01) + drift) * (1 + delay)
 
