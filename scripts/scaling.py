@@ -337,9 +337,8 @@ def predict(description, _, arguments):
         "batch cut first, time by the power of two of the ranks left that is fastest; threads cut time; communication "
         "not overlapped; chain: as the program does, log2: summaries combined in a tree instead",
         *assumed, f"check: {verdict}"]
-    latency = model.measured_latency_s(samples)
-    print("α measured here: " + (seconds_text(latency) if math.isfinite(latency) else
-                                 "these points do not determine it; 1 µs assumed for the check"))
+    here = model.network_of(samples)
+    print(f"{here.name} of these points: α = {seconds_text(here.latency_s)}, {here.bandwidth_bytes_s / 1e9:.3g} GB/s")
     print(f"\nPredicted for T = {length:,}, D = {dim}, B = {batch}")
     print_table("", ["solver", "exchange", "nodes", "cores", "batch × time", "time", "", "comm.", "over sequential"],
                 [(row["label"], row["exchange"], f"{row['nodes']}", f"{row['cores']}",

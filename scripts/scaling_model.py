@@ -71,21 +71,6 @@ def communication_s(solver, dim, batch, bytes_a_number, time_ranks, machine, ste
     return seconds + steps_log2(time_ranks) * (summary + batch * step_s)
 
 
-def measured_latency_s(samples):
-    """α of the machine the points ran on, with the messages of a chain: where a series has several points cut over
-    ranks that are not oversubscribed, time = c2 · units + α · messages is solved for both (least squares of relative
-    errors) and the median over series is taken. NaN where nothing determines it."""
-    found = []
-    use = samples[samples["time_ranks"].gt(1) & samples["overload"].le(1) & samples["solver"].ne("sequential")]
-    for _, part in use.groupby("series"):
-        messages = part["iterations"] * (part["time_ranks"] + np.ceil(np.log2(part["time_ranks"].astype(float))))
-        matrix = np.column_stack([part["units"] / part["time_s"], messages / part["time_s"]]).astype(float)
-        if len(part) > 1 and np.linalg.matrix_rank(matrix / np.abs(matrix).max(axis=0), tol=0.05) == 2:
-            found.append(np.linalg.lstsq(matrix, np.ones(len(part)), rcond=None)[0][1])
-    latency = float(np.median(found)) if found else math.nan
-    return latency if latency > 0 else math.nan
-
-
 def samples_of(frame):
     """The measured points of a collected study in the model's terms; one row a case that is `ok`."""
     if "status" not in frame:
@@ -108,9 +93,15 @@ def samples_of(frame):
 
 
 def network_of(samples):
-    """The network of the measured machine: its measured latency, or 1 µs, and 10 GB/s."""
-    latency = measured_latency_s(samples)
-    return Machine(latency_s=latency if math.isfinite(latency) else 1e-6, name="measured machine")
+    """The network between the ranks of the measured points, as their runs measured it (medians over points that are not
+    oversubscribed, else over all), or an assumed one: 1 µs and 10 GB/s. Its name says which."""
+    known = samples[samples["message_s"].notna()]
+    fair = known[known["overload"].le(1)]
+    rows = known if fair.empty else fair
+    if rows.empty:
+        return Machine(latency_s=1e-6, name="assumed network")
+    return Machine(latency_s=float(rows["message_s"].median()), bandwidth_bytes_s=float(rows["message_bytes_s"].median()),
+                   name="measured network")
 
 
 class Model:

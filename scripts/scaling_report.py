@@ -23,11 +23,7 @@ def series_name(case):
 
 def communication_share(case):
     """The share of the time that ranks spent communicating; NaN where the file does not tell."""
-    if hasattr(case, "communication_share"):
-        return float(case.communication_share)
-    if hasattr(case, "communication_s") and case.time_median_s > 0:
-        return float(case.communication_s) / case.time_median_s
-    return math.nan
+    return float(getattr(case, "communication_share", math.nan))
 
 
 def rows_of(study):
@@ -57,6 +53,8 @@ def rows_of(study):
                 "oversubscribed": load > 1.0 + 1e-9,
                 "nodes": int(results.meta.get("nodes", 1)), "host": str(results.meta.get("host", "")),
                 "cpu": str(results.meta.get("cpu", "")), "meta": results.meta,
+                "message_s": results.roofs.get("message_s", math.nan),
+                "message_bytes_s": results.roofs.get("message_bytes_s", math.nan),
             })
     return rows
 

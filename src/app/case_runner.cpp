@@ -477,6 +477,7 @@ void CaseRunner::RunningCase<Real>::finish() {
   const deck::Case& c = case_;
   const measure::Disturbance seen = disturbance(runner_.quiet_.read());
   const parallel::Traffic traffic = outcome_.each_iteration;
+  const double communication_s = outcome_.communication_s;  // of the last sample
   solvers::Recording<Real> recording;
   Comparison comparison;
 
@@ -506,6 +507,7 @@ void CaseRunner::RunningCase<Real>::finish() {
   };
   add_statistics();
   result.scan = solver_->scan();
+  result.pass = solver_->pass();
   result.batch_iterations = comm_.gather(speaks ? outcome_.iterations : std::vector<long>());
   result.iterations = static_cast<long>(over_ranks(outcome_.iterations));
   result.residual_max = over_ranks(outcome_.residual);
@@ -533,6 +535,8 @@ void CaseRunner::RunningCase<Real>::finish() {
   if (runner_.energy_.available()) result.energy_j = joules / static_cast<double>(result.samples);
   result.messages_per_iteration = comm_.max(traffic.messages);
   result.bytes_per_iteration = comm_.max(traffic.bytes);
+  if (!result.time_s.empty())
+    result.communication_share = comm_.max(std::min(1.0, communication_s / result.time_s.back()));
   if (iterative_ && c.history)
     result.history = gather_history(comm_, recording.history, c.batch, c.solver.sigma2_adaptive, speaks);
   if (c.states) result.states = gather_states(comm_, solver_->states(), c);

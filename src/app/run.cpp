@@ -97,6 +97,10 @@ record::Roofs measure_machine(const parallel::Comm& comm, const CheckedPlan& pla
   }
   const measure::Latencies latencies = measure::measure_latencies(comm);
   out.attributes["launch_s"] = latencies.launch_s;
+  if (comm.size() > 1) {
+    out.attributes["message_s"] = latencies.message_s;
+    out.attributes["message_bytes_s"] = latencies.message_bytes_s;
+  }
   out.arrays["latency_ranks"] = latencies.ranks;
   out.arrays["allreduce_s"] = latencies.allreduce_s;
   out.arrays["exscan_s"] = latencies.exscan_s;

@@ -166,6 +166,24 @@ Latencies measure_latencies(const parallel::Comm& comm) {
     out.exscan_s.push_back(comm.broadcast(exscan));
     if (n == comm.size()) break;
   }
+  if (comm.size() == 1) return out;
+
+  // Pairs (0, 1), (2, 3), …; a last rank without a partner looks on.
+  constexpr std::size_t small = 8, large = 1 << 20;
+  const int partner = comm.rank() ^ 1;
+  const bool paired = partner < comm.size();
+  std::vector<char> there(large), back(large);
+  const auto round_trip = [&](std::size_t bytes) {
+    return median_seconds(comm, [&] {
+      if (!paired) return;
+      const bool first = comm.rank() < partner;
+      if (first) comm.exchange_bytes(there.data(), bytes, partner, nullptr, 0, -1);
+      comm.exchange_bytes(nullptr, 0, -1, back.data(), bytes, partner);
+      if (!first) comm.exchange_bytes(there.data(), bytes, partner, nullptr, 0, -1);
+    });
+  };
+  out.message_s = round_trip(small) / 2;
+  out.message_bytes_s = double(large - small) / std::max(round_trip(large) / 2 - out.message_s, 1e-9);
   return out;
 }
 

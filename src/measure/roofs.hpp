@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
 #include <type_traits>
 #include <vector>
 
@@ -50,6 +51,10 @@ struct Latencies {
   std::vector<double> ranks;        ///< 1, 2, 4, …, all: how many take part
   std::vector<double> allreduce_s;  ///< of 8 bytes, largest over those ranks
   std::vector<double> exscan_s;
+  /// A message between neighbours, all pairs of ranks at once: seconds of an empty one (half a round trip of 8 bytes), and
+  /// bytes a second of large ones (1 MiB); the slowest pair. Not a number with one rank.
+  double message_s = std::numeric_limits<double>::quiet_NaN();
+  double message_bytes_s = std::numeric_limits<double>::quiet_NaN();
 };
 /// Less than half a second, with few ranks. Collective.
 Latencies measure_latencies(const parallel::Comm& comm);

@@ -248,6 +248,10 @@ void check_measurement(const CaseResult& r, Report& report) {
   report.expect(r.roof_bound.empty() == std::isnan(r.roof_share) && !(r.roof_share < 0),
                 "roof_share is " + number(r.roof_share) + " with roof_bound \"" + r.roof_bound + "\"");
   report.expect(!(r.other_cpu < 0), "other_cpu is " + number(r.other_cpu));
+  report.expect(!(r.communication_share < 0 || r.communication_share > 1),
+                "communication_share is " + number(r.communication_share));
+  report.expect(r.pass.empty() || r.pass == "fused" || r.pass == "separate",
+                "pass is \"" + r.pass + "\", expected fused, separate or nothing");
   report.expect(!(r.energy_j < 0), "energy_j is " + number(r.energy_j));
   report.expect(!r.drifting || std::isfinite(r.drift), "drifting is true without a drift");
   report.expect(!r.bimodal || r.dip > 0, "bimodal is true without a dip");

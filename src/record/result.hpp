@@ -70,6 +70,9 @@ struct CaseResult {
   double flops = not_a_number, bytes = not_a_number;  ///< modelled, one solve, all ranks
   /// Along a time line in one iteration, of the rank that sends most (docs/parallel.md); 0 where no sequence is shared.
   long messages_per_iteration = -1, bytes_per_iteration = -1;
+  /// Share of a solve that ranks which share sequences spend on messages, waits included: of the rank that spends most.
+  double communication_share = not_a_number;
+  std::string pass;                  ///< fused | separate: how iterations go through the steps; empty: there are none
   double energy_j = not_a_number;    ///< one solve, processor packages of all hosts
   std::string roof_bound;            ///< bandwidth | flops: what bounds the modelled work; empty: unknown
   double roof_share = not_a_number;  ///< of that bound, attained

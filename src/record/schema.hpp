@@ -79,6 +79,8 @@ void visit_attributes(Result& r, Visitor&& visit) {
   visit("roof_bound", r.roof_bound);
   visit("roof_share", r.roof_share);
   visit("other_cpu", r.other_cpu);
+  visit("communication_share", r.communication_share);
+  visit("pass", r.pass);
   visit("official", r.official);
   visit("unofficial_because", r.unofficial_because);
 }
@@ -88,7 +90,8 @@ inline bool in_version(const std::string& version, const std::string& attribute)
   static const std::set<std::string> since_1_1 = {
       "time_first_s", "time_min_s", "time_q1_s",  "time_q3_s", "time_max_s", "time_mad_s",
       "outliers",     "drift",      "drifting",   "dip",       "bimodal",    "interleaved",
-      "energy_j",     "roof_bound", "roof_share", "other_cpu", "official",   "unofficial_because"};
+      "energy_j",     "roof_bound", "roof_share", "other_cpu", "official",   "unofficial_because",
+      "communication_share", "pass"};
   return version != "1.0" || since_1_1.count(attribute) == 0;
 }
 

@@ -40,6 +40,7 @@ class Newton : public Solver<Real> {
   Outcome solve(Recording<Real>* recording) override;
   const Rows<Real>& states() const override { return answer_; }
   std::string scan() const override { return choice_.text(); }
+  std::string pass() const override { return fuses_ ? "fused" : "separate"; }
   double flops(double passes) const override;
   double bytes(double passes) const override;
 

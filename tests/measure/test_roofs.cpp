@@ -51,6 +51,8 @@ TEST(Latencies, GrowToAllRanks) {
       EXPECT_LT(s, 10);
       EXPECT_EQ(comm.max(s), comm.min(s));
     }
+  EXPECT_EQ(comm.size() > 1, latencies.message_s > 0);
+  EXPECT_EQ(comm.size() > 1, latencies.message_bytes_s > 0);
   EXPECT_GT(latencies.launch_s, 0);
   EXPECT_LT(latencies.launch_s, 1);
 }

@@ -112,6 +112,8 @@ TEST_F(Check, EachInconsistencyIsFoundAndNamed) {
       {"roof_bound is \"luck\"", [](auto& c) { c[1].roof_bound = "luck"; }},
       {"roof_share is nan", [](auto& c) { c[1].roof_share = not_a_number; }},
       {"roof_share is -1", [](auto& c) { c[1].roof_share = -1; }},
+      {"communication_share is 2", [](auto& c) { c[1].communication_share = 2; }},
+      {"pass is \"both\"", [](auto& c) { c[1].pass = "both"; }},
       {"other_cpu is -1", [](auto& c) { c[1].other_cpu = -1; }},
       {"energy_j is -1", [](auto& c) { c[1].energy_j = -1; }},
       {"drifting is true without", [](auto& c) { c[1].drifting = true, c[1].drift = not_a_number; }},

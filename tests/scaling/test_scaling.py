@@ -54,14 +54,16 @@ def placement(ranks, threads, allowed="0-1"):
     return "\n".join(lines + [f"    {r}  here  {threads:>7}  {2:>5}  {allowed}  0" for r in range(ranks)])
 
 
-def write_point(point, cases, **meta):
-    """A results file of a point: cases are (solver, seconds, further attributes)."""
+def write_point(point, cases, roofs=None, **meta):
+    """A results file of a point: cases are (solver, seconds, further attributes); `roofs`: attributes of /roofs."""
     os.makedirs(os.path.dirname(point.file), exist_ok=True)
     with er.h5py.File(point.file, "w") as file:
         file.attrs.update(format="elkhorn", format_version="1.0")
         file.create_group("meta").attrs.update({**META, "ranks": point.ranks, "threads": point.threads,
                                                 "placement": placement(point.ranks, point.threads), **meta})
         file["meta/deck"] = "title = 'd'"
+        if roofs:
+            file.create_group("roofs").attrs.update(roofs)
         for number, (solver, seconds, more) in enumerate(cases):
             group = file.create_group(f"cases/{number:06}")
             length, batch = more.get("length", 1000), more.get("batch", 4)
@@ -426,12 +428,15 @@ class CostModel(ScalingTest):
             seconds = 4 * ((4e-6 if parts == 1 else 1e-5) * length / parts + (50e-6 * messages if parts > 1 else 0))
             sizes = {"batch": 1, "length": length}
             write_point(point, [("sequential", 1e-6 * length, sizes), ("deer", seconds, sizes)],
-                        placement=placement(point.ranks, 1, "0-7"))
+                        placement=placement(point.ranks, 1, "0-7"),
+                        roofs={"message_s": 50e-6, "message_bytes_s": 1e10} if parts > 1 else None)
         return described
 
     def test_rates_and_latency_are_found(self):
         samples = model.samples_of(report.collect(self.measured()))
-        self.assertAlmostEqual(model.measured_latency_s(samples) / 50e-6, 1, delta=0.02)
+        network = model.network_of(samples)
+        self.assertEqual((network.latency_s, network.bandwidth_bytes_s, network.name), (50e-6, 1e10, "measured network"))
+        self.assertEqual(model.network_of(samples[samples["time_ranks"].eq(1)]).name, "assumed network")
         fitted = model.Model(samples)
         series = "gru-D4-f32-deer"
         self.assertAlmostEqual(fitted.rate(series, False, 4, 1)[0] / 4e-6, 1, places=6)
@@ -482,7 +487,7 @@ class CostModel(ScalingTest):
             self.assertIn(part, result.stdout)
             self.assertIn(part, drawn)
         self.assertRegex(result.stdout, r"deer, log2: faster than sequential from \d+ cores")
-        self.assertRegex(result.stdout, r"α measured here: (49|50|51)")
+        self.assertIn("measured network of these points: α = 50.0 µs, 10 GB/s", result.stdout)
         for arguments in (("--latency", "0"), ("--nodes", "0"), ("--iterations", "deer")):
             result = self.run_script("predict", described.path, *arguments)
             self.assertEqual((result.returncode, result.stderr.count("\n")), (2, 1), result.stderr)
