@@ -177,35 +177,6 @@ void sync(const std::string& path, int flags) {
   if (!done) throw std::runtime_error("cannot write " + path + " to disk: " + std::strerror(reason));
 }
 
-Meta read_meta(hid_t group) {
-  Meta meta;
-  for (const std::string& name : attribute_names(group)) {
-    switch (attribute_kind(group, name)) {
-      case Kind::text: {
-        std::string value;
-        read_attribute(group, name, value);
-        meta[name] = value;
-        break;
-      }
-      case Kind::integer:
-      case Kind::boolean: {
-        long value = 0;
-        read_attribute(group, name, value);
-        meta[name] = value;
-        break;
-      }
-      case Kind::real: {
-        double value = 0;
-        read_attribute(group, name, value);
-        meta[name] = value;
-        break;
-      }
-      default: break;  // added by a later version or another program
-    }
-  }
-  return meta;
-}
-
 }  // namespace
 
 void write_results(const std::string& path, const std::vector<CaseResult>& cases, const Meta& meta,
@@ -285,6 +256,35 @@ void require_consistent(const CaseResult& result) {
 void write_states(hid_t location, const std::string& path, const CaseResult& result) {
   write_dataset(location, path, result.states, {result.length, result.batch, result.state_dim},
                 result.precision == "float32" ? H5T_IEEE_F32LE : H5T_IEEE_F64LE);
+}
+
+Meta read_meta(hid_t group) {
+  Meta meta;
+  for (const std::string& name : attribute_names(group)) {
+    switch (attribute_kind(group, name)) {
+      case Kind::text: {
+        std::string value;
+        read_attribute(group, name, value);
+        meta[name] = value;
+        break;
+      }
+      case Kind::integer:
+      case Kind::boolean: {
+        long value = 0;
+        read_attribute(group, name, value);
+        meta[name] = value;
+        break;
+      }
+      case Kind::real: {
+        double value = 0;
+        read_attribute(group, name, value);
+        meta[name] = value;
+        break;
+      }
+      default: break;  // added by a later version or another program
+    }
+  }
+  return meta;
 }
 
 void read_case_attributes(hid_t group, CaseResult& result, const std::string& version) {
