@@ -103,7 +103,7 @@ void write_summary(hid_t file, const std::vector<CaseResult>& cases) {
       using T = std::decay_t<decltype(value)>;
       if constexpr (is_text<T>) {
         const std::string text = as_text(value);
-        std::memcpy(target, text.data(), text.size());
+        std::copy(text.begin(), text.end(), target);  // padded with zeros already
       } else if constexpr (std::is_same_v<T, bool>) {
         *target = value ? 1 : 0;
       } else {
