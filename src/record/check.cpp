@@ -112,14 +112,10 @@ void check_meta(hid_t file, Problems& problems) {
     else
       report.expect(kind != Kind::missing, "attribute " + name + " is missing");
   }
-  for (const std::string& name : attribute_names(group.id())) {
-    if (attribute_kind(group.id(), name) != Kind::text) continue;
-    try {
-      std::string value;
-      read_attribute(group.id(), name, value);
-    } catch (const Hdf5Error& error) {
-      report.add(error.what());
-    }
+  try {
+    read_meta(group.id());
+  } catch (const Hdf5Error& error) {
+    report.add(error.what());
   }
   if (!link_exists(group.id(), "deck")) return report.add("dataset deck (the resolved deck) is missing");
   report.expect(!read_text(group.id(), "deck").empty(), "dataset deck is empty");

@@ -103,7 +103,7 @@ void write_summary(hid_t file, const std::vector<CaseResult>& cases) {
       using T = std::decay_t<decltype(value)>;
       if constexpr (is_text<T>) {
         const std::string text = as_text(value);
-        std::memcpy(target, text.data(), text.size());
+        std::copy(text.begin(), text.end(), target);  // padded with zeros already
       } else if constexpr (std::is_same_v<T, bool>) {
         *target = value ? 1 : 0;
       } else {
@@ -175,35 +175,6 @@ void sync(const std::string& path, int flags) {
   const int reason = errno;
   if (descriptor >= 0) close(descriptor);
   if (!done) throw std::runtime_error("cannot write " + path + " to disk: " + std::strerror(reason));
-}
-
-Meta read_meta(hid_t group) {
-  Meta meta;
-  for (const std::string& name : attribute_names(group)) {
-    switch (attribute_kind(group, name)) {
-      case Kind::text: {
-        std::string value;
-        read_attribute(group, name, value);
-        meta[name] = value;
-        break;
-      }
-      case Kind::integer:
-      case Kind::boolean: {
-        long value = 0;
-        read_attribute(group, name, value);
-        meta[name] = value;
-        break;
-      }
-      case Kind::real: {
-        double value = 0;
-        read_attribute(group, name, value);
-        meta[name] = value;
-        break;
-      }
-      default: break;  // added by a later version or another program
-    }
-  }
-  return meta;
 }
 
 }  // namespace
@@ -285,6 +256,35 @@ void require_consistent(const CaseResult& result) {
 void write_states(hid_t location, const std::string& path, const CaseResult& result) {
   write_dataset(location, path, result.states, {result.length, result.batch, result.state_dim},
                 result.precision == "float32" ? H5T_IEEE_F32LE : H5T_IEEE_F64LE);
+}
+
+Meta read_meta(hid_t group) {
+  Meta meta;
+  for (const std::string& name : attribute_names(group)) {
+    switch (attribute_kind(group, name)) {
+      case Kind::text: {
+        std::string value;
+        read_attribute(group, name, value);
+        meta[name] = value;
+        break;
+      }
+      case Kind::integer:
+      case Kind::boolean: {
+        long value = 0;
+        read_attribute(group, name, value);
+        meta[name] = value;
+        break;
+      }
+      case Kind::real: {
+        double value = 0;
+        read_attribute(group, name, value);
+        meta[name] = value;
+        break;
+      }
+      default: break;  // added by a later version or another program
+    }
+  }
+  return meta;
 }
 
 void read_case_attributes(hid_t group, CaseResult& result, const std::string& version) {

@@ -54,6 +54,8 @@ Results read_results(const std::string& path, const Origin& origin, bool with_st
 void require_consistent(const CaseResult& result);
 /// Writes the states of a case as dataset `path` of `location`; 32 bits where the precision is float32.
 void write_states(hid_t location, const std::string& path, const CaseResult& result);
+/// The attributes of /meta that are single values.
+Meta read_meta(hid_t group);
 /// Of a file of that format version: attributes that came later keep their defaults.
 void read_case_attributes(hid_t group, CaseResult& result, const std::string& version = format_version);
 /// Arrays but states; the attributes must have been read.
