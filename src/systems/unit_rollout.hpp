@@ -2,8 +2,9 @@
 ///
 /// Nothing is transposed, since the states and drivers of a sequence lie side by side in memory already. For a tile of
 /// units, the sums of several sequences (or, of inputs, several steps) stay in registers, so that a weight which is read
-/// serves all of them. Inputs are projected for a block of steps at once: what is left in the chain from step to step is
-/// W_hh h and the gates, and W_ih is read once a block. Where a step is long, all threads share it and meet after each.
+/// serves all of them. Of few sequences, inputs are projected for a block of steps at once: what is left in the chain from
+/// step to step is W_hh h and the gates, and W_ih is read once a block. Where a step is long, all threads share it and meet
+/// after each.
 ///
 /// Sums are taken in GateTiles' order: states are the same, bit by bit, whatever the batch, the threads or the kernel.
 #pragma once
@@ -72,7 +73,7 @@ class UnitRollout {
     const int tiles = cell_.unit_tiles().tiles();
     const int begin = static_cast<int>(tiles * member / shares_.members);
     const int end = static_cast<int>(tiles * (member + 1) / shares_.members);
-    Share share{cell_.unit_tiles(), &workspace_(team, 0), nullptr, nullptr, block_ * count, width(), 0};
+    Share share{cell_.unit_tiles(), &workspace_(team, 0), nullptr, nullptr, block_ * count, width(), 0, nullptr};
     share.now = share.sum + tiles * sums * tile * share.rows;
     share.next = share.now + count * kinds * width();
     long round = 0;
@@ -81,13 +82,17 @@ class UnitRollout {
     const long length = static_cast<long>(states_.extent(0)), hidden = cell_.unit_tiles().hidden;
     for (long t = 0; t < length; ++t) {
       const long step = t % block_;
-      if (step == 0) {
+      share.row = step * count;
+      share.input = input(t, first);
+      if (step == 0 && !projects_in_step(count)) {
         const long rows = (length - t < block_ ? length - t : block_) * count;
         for (int i = begin; i < end; ++i) project_all(share, i, t, first, count, rows);
       }
-      share.row = step * count;
       for (int i = begin; i < end; ++i) {
-        step_all(share, i, count);
+        if (projects_in_step(count))
+          step_all<true>(share, i, count);
+        else
+          step_all<false>(share, i, count);
         for (long r = 0; r < count; ++r)
           for (int kind = 0; kind < kinds; ++kind)
             copy(share.next + r * kinds * width() + kind * width() + i * tile,
@@ -111,10 +116,18 @@ class UnitRollout {
     Real* next;
     long rows;  ///< a block's
     long width;
-    long row;  ///< of this step's first sequence
+    long row;           ///< of this step's first sequence
+    const Real* input;  ///< of this step's first sequence
 
     Real* sum_of(int index, int s, long r) const { return sum + ((index * sums + s) * rows + r) * tile; }
   };
+
+  const Real* input(long t, long b) const {
+    return drivers_.data() + (t * static_cast<long>(drivers_.extent(1)) + b) * static_cast<long>(drivers_.extent(2));
+  }
+
+  /// Sequences enough to fill the registers: nothing is gained by projecting the inputs of several steps at once.
+  static bool projects_in_step(long count) { return count >= rows_at_once; }
 
   long width() const { return static_cast<long>(cell_.unit_tiles().tiles()) * tile; }
 
@@ -159,31 +172,42 @@ class UnitRollout {
     unrolled<gates * R>([&](auto i) { store<V>(share.sum_of(index, i / R, first + i % R), s[i]); });
   }
 
-  /// The next states of R sequences from `first`.
-  template <int R>
+  /// The next states of R sequences from `first`, with their inputs' projections or from them.
+  template <bool Project, int R>
   __attribute__((noinline)) static void step(const Share& share, int index, long first) {
+    // Gates of so many sequences at a time: more would not fit into the registers.
+    constexpr int side = R % 4 == 0 ? 4 : R % 3 == 0 ? 3 : R;
+    Several<V, side> sum[R / side][sums], own[kinds], next[kinds];
     const Real* row[R];
     V s[gates * R];
-    const auto projected = [&](int g, int r) { return load<V>(share.sum_of(index, g, share.row + first + r)); };
-    unrolled<R>([&](auto r) { row[r] = share.now + (first + r) * kinds * share.width; });
-    unrolled<gates * R>([&](auto i) {
-      constexpr int g = i / R;
-      s[i] = Tiles::state_sum(g) == g ? projected(g, i % R) : load<V>(share.tiles.biases(index) + gates * tile);
-    });
-    add_products<R>(share.tiles.weights(index, share.tiles.inputs), share.tiles.hidden, row, s);
-    using Numbers = Several<V, R>;
-    Numbers sum[sums], own[kinds], next[kinds];
+    const Real* const bias = share.tiles.biases(index);
     unrolled<gates * R>([&](auto i) {
       constexpr int g = i / R, r = i % R;
-      sum[Tiles::state_sum(g)].part[r] = s[i];
-      if constexpr (Tiles::state_sum(g) != g) sum[g].part[r] = projected(g, r);
+      s[i] = load<V>(Project ? bias + g * tile : share.sum_of(index, g, share.row + first + r));
     });
-    const auto place = [&](int i) {
-      return (first + i % R) * kinds * share.width + i / R * share.width + index * tile;
-    };
-    unrolled<kinds * R>([&](auto i) { own[i / R].part[i % R] = load<V>(share.now + place(i)); });
-    Cell::advance(sum, own, next);
-    unrolled<kinds * R>([&](auto i) { store<V>(share.next + place(i), next[i / R].part[i % R]); });
+    if constexpr (Project) {
+      unrolled<R>([&](auto r) { row[r] = share.input + (first + r) * share.tiles.inputs; });
+      add_products<R>(share.tiles.weights(index, 0), share.tiles.inputs, row, s);
+    }
+    if constexpr (sums > gates)  // the last gate's input part stays apart
+      unrolled<R>([&](auto r) {
+        sum[r / side][gates - 1].part[r % side] = s[(gates - 1) * R + r];
+        s[(gates - 1) * R + r] = load<V>(bias + gates * tile);
+      });
+    unrolled<R>([&](auto r) { row[r] = share.now + (first + r) * kinds * share.width; });
+    add_products<R>(share.tiles.weights(index, share.tiles.inputs), share.tiles.hidden, row, s);
+    unrolled<gates * R>([&](auto i) {
+      constexpr int r = i % R;
+      sum[r / side][Tiles::state_sum(i / R)].part[r % side] = s[i];
+    });
+    unrolled<R / side>([&](auto group) {
+      const auto place = [&](int i) {
+        return (first + group * side + i % side) * kinds * share.width + i / side * share.width + index * tile;
+      };
+      unrolled<kinds * side>([&](auto i) { own[i / side].part[i % side] = load<V>(share.now + place(i)); });
+      Cell::advance(sum[group], own, next);
+      unrolled<kinds * side>([&](auto i) { store<V>(share.next + place(i), next[i / side].part[i % side]); });
+    });
   }
 
   /// Rows in groups of R, what is left in smaller groups.
@@ -191,17 +215,15 @@ class UnitRollout {
   void project_all(const Share& share, int index, long t, long first, long count, long rows, long done = 0) const {
     for (; done + R <= rows; done += R) {
       const Real* inputs[R];
-      for (int r = 0; r < R; ++r)
-        inputs[r] = drivers_.data() +
-                    ((t + (done + r) / count) * states_.extent(1) + first + (done + r) % count) * drivers_.extent(2);
+      for (int r = 0; r < R; ++r) inputs[r] = input(t + (done + r) / count, first + (done + r) % count);
       project<R>(share, index, done, inputs);
     }
     if constexpr (R > 1) project_all<R / 2>(share, index, t, first, count, rows, done);
   }
-  template <int R = rows_at_once>
+  template <bool Project, int R = rows_at_once>
   void step_all(const Share& share, int index, long count, long done = 0) const {
-    for (; done + R <= count; done += R) step<R>(share, index, done);
-    if constexpr (R > 1) step_all<R / 2>(share, index, count, done);
+    for (; done + R <= count; done += R) step<Project, R>(share, index, done);
+    if constexpr (R > 1) step_all<Project, R / 2>(share, index, count, done);
   }
 
   Cell cell_;
