@@ -70,33 +70,56 @@ struct Update {
       boundary = boundary || map.chunk_of(lane) + 1 < map.chunks;
     }
     const P moves = load<P>(on);
+    bool all_move = true;
+    for (int w = 0; w < width; ++w) all_move = all_move && on[w] != Real(0);
     const int dim = static_cast<int>(increment.extent(2));
+    const long rows_end = at.end < full ? at.end : full;
     P largest(Real(0));
-    for (long k = at.begin; k < at.end; ++k) {
-      const auto s = scan::strip<P>(states.present(at.group), at.group, k + 1, first);
-      const auto to = scan::strip<P>(states.next(at.group), at.group, k + 1, first);
-      const auto d = scan::strip<P>(increment, at.buffer, k - shift, first);
-      const auto delta = [&](int i) { return select_less(P(Real(0)), moves, d[i], P(Real(0))); };
-      P beyond(Real(0));
-      if (k < full)
-        for (int i = 0; i < dim; ++i) beyond = larger(beyond, magnitude(s[i] + delta(i)));
-      if (k < full && (guard == deck::Guard::none || all_within(beyond))) {
+    P beyond(Real(0));  // the largest |s + δ|, not a number where one is not
+    // use(to, i, s_i + δ_i, δ_i) for the rows that all lanes hold.
+    const auto each = [&](const auto& use) {
+      for (long k = at.begin; k < rows_end; ++k) {
+        const auto s = scan::strip<P>(states.present(at.group), at.group, k + 1, first);
+        const auto to = scan::strip<P>(states.next(at.group), at.group, k + 1, first);
+        const auto d = scan::strip<P>(increment, at.buffer, k - shift, first);
         for (int i = 0; i < dim; ++i) {
-          const P by = delta(i);
-          largest = larger(largest, magnitude(by));
-          to.set(i, s[i] + by);
+          const P by = all_move ? d[i] : select_less(P(Real(0)), moves, d[i], P(Real(0)));
+          use(to, i, s[i] + by, by);
         }
-      } else {
-        for (int w = 0; w < width; ++w) lane_step(at, k, shift, first + w);
       }
-      if (boundary && k + 1 == map.steps)
-        for (int w = 0; w < width; ++w) pass_on(at.group, first + w);
+    };
+    P broken(Real(0));  // 0 or not a number
+    const auto look = [&](P next) {
+      beyond = larger(beyond, absolute(next));
+      broken = multiply_add(next, P(Real(0)), broken);
+    };
+    // Where the next states have a panel of their own they are written first and made again if the guard objects.
+    const bool guarded = guard != deck::Guard::none, beside = states.side.extent(0) != 0;
+    if (guarded && !beside) each([&](const auto&, int, P next, P) { look(next); });
+    bool fine = !guarded || beside || all_within(beyond + broken);
+    if (fine && guarded && beside) {
+      each([&](const auto& to, int i, P next, P by) {
+        look(next);
+        largest = larger(largest, absolute(by));
+        to.set(i, next);
+      });
+      fine = all_within(beyond + broken);
+    } else if (fine) {
+      each([&](const auto& to, int i, P next, P by) {
+        largest = larger(largest, magnitude(by));
+        to.set(i, next);
+      });
     }
-    Real each[width];
-    store<P>(each, largest);
+    if (!fine) largest = P(Real(0));
+    for (long k = fine && rows_end > at.begin ? rows_end : at.begin; k < at.end; ++k)
+      for (int w = 0; w < width; ++w) lane_step(at, k, shift, first + w);
+    if (boundary && at.end == map.steps)
+      for (int w = 0; w < width; ++w) pass_on(at.group, first + w);
+    Real kept[width];
+    store<P>(kept, largest);
     for (int w = 0; w < width; ++w) {
-      Real& kept = worst(at.group, block, first + w);
-      if (each[w] > kept) kept = each[w];
+      Real& most = worst(at.group, block, first + w);
+      if (kept[w] > most) most = kept[w];
     }
   }
 
