@@ -13,12 +13,14 @@ long groups(const scan::Choice& choice, long batch) {
 }  // namespace
 
 bool fuses(const SolverKind& kind, const deck::SolverConfig& config, const scan::Choice& choice, long batch, int threads,
-           long time_ranks) {
+           long time_ranks, double jacobian_bytes) {
   if (config.pass == deck::Pass::separate || !why_not_fused(config, time_ranks).empty()) return false;
   if (config.pass == deck::Pass::fused) return true;
   // A sweep gives threads whole groups, separate passes give them blocks of steps.
   if (groups(choice, batch) < threads) return false;
-  return choice.chunks == 1 || kind.linearization == Linearization::dense;
+  // Evaluating twice costs less than storing dense Jacobians where these do not fit in a cache.
+  constexpr double cache = 33554432;
+  return choice.chunks == 1 || (kind.linearization == Linearization::dense && jacobian_bytes > cache);
 }
 
 bool fused_drops(const scan::Choice& choice, long batch, int threads) { return groups(choice, batch) > threads; }

@@ -194,7 +194,10 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
       windowed_(config_.window != "full"),
       // A smoother moves settled states again, by what comes after them.
       settles_(config_.stop == deck::Stop::residual && !config_.smoother),
-      fuses_(!windowed_ && fuses(kind, config_, choose_scan(), global_batch_, threads_, line_.whole() ? 1 : 2)),
+      fuses_(!windowed_ &&
+             fuses(kind, config_, choose_scan(), global_batch_, threads_, line_.whole() ? 1 : 2,
+                   sizeof(Real) * double(line_.length()) * double(global_batch_) *
+                       double(jacobian_components(kind.linearization, instance.system->state_dim())))),
       drops_(!fuses_ || fused_drops(choose_scan(), global_batch_, threads_)),
       windows_(sized_windows(), line_.length(), instance.batch()),
       trust_(TrustModel(kind, config_), instance.initial, line_) {

@@ -49,7 +49,8 @@ MemoryModel model_memory(const deck::Case& c, const systems::Shape& shape, int r
   const double lanes = double(map.groups) * lane_width, steps = double(map.steps);
   const double jacobian = dense ? D * D : kind->linearization == Linearization::diagonal ? D : 0;
   const double blocks = lanes * double(systems::blocks(map.steps));
-  if (windows.full && fuses(*kind, c.solver, choice, c.batch, threads, c.time_ranks)) {
+  if (windows.full && fuses(*kind, c.solver, choice, c.batch, threads, c.time_ranks,
+                            real * double(shape.length) * double(c.batch) * jacobian)) {
     // Two sides of the states, one of which the answer may lie in, drivers, and a block of steps for every thread.
     const double sides = real * lanes * (steps + 1) * D;
     const double spare = fused_drops(choice, c.batch, threads) ? sides : std::max(sides, real * rows * D);
