@@ -18,6 +18,9 @@ bool fuses(const SolverKind& kind, const deck::SolverConfig& config, const scan:
   if (config.pass == deck::Pass::fused) return true;
   // A sweep gives threads whole groups, separate passes give them blocks of steps.
   if (groups(choice, batch) < threads) return false;
+  // Chunks of windows are in caches as they are; where fronts creep, the ends of blocks are too coarse for them.
+  const bool linear = kind.linearization != Linearization::dense && kind.damping == Damping::none;
+  if (config.window != "full") return choice.chunks == 1 && linear;
   // Evaluating twice costs less than storing dense Jacobians where these do not fit in a cache.
   constexpr double cache = 33554432;
   return choice.chunks == 1 || (kind.linearization == Linearization::dense && jacobian_bytes > cache);
@@ -67,8 +70,7 @@ template <class Real>
 void FusedPass<Real>::fill(const scan::StepBlock& block) const {
   differentiate_[arrays_.states.side_of(block.group)](block);
   const scan::Panel<Real>& jacobian = arrays_.jacobian;
-  const long numbers = static_cast<long>(jacobian.extent(2));
-  if (numbers == 0) return;
+  const scan::Panel<Real>& residual = arrays_.residual;
   if (config_.damping_factor != 0 || config_.clip_jacobians) {
     const ShapeJacobian<Real> shape{frame_.map, jacobian, static_cast<Real>(1 - config_.damping_factor),
                                     config_.clip_jacobians};
@@ -79,8 +81,11 @@ void FusedPass<Real>::fill(const scan::StepBlock& block) const {
     const long lane = block.group * lane_width + w;
     if (lane >= frame_.map.lanes()) return;
     const long front = active_.settled(frame_.map.sequence_of(lane)) - frame_.map.chunk_of(lane) * frame_.map.steps;
-    for (long k = block.begin; k < std::min(block.end, front); ++k)
-      for (long i = 0; i < numbers; ++i) jacobian(block.buffer, k - block.begin, i, w) = Real(0);
+    for (long k = block.begin; k < std::min(block.end, front); ++k) {
+      const long row = k - block.begin;
+      for (int i = 0; i < static_cast<int>(residual.extent(2)); ++i) residual(block.buffer, row, i, w) = Real(0);
+      for (int i = 0; i < static_cast<int>(jacobian.extent(2)); ++i) jacobian(block.buffer, row, i, w) = Real(0);
+    }
   }
 }
 
@@ -120,7 +125,7 @@ void FusedPass<Real>::look(bool last) {
 }
 
 template <class Real>
-std::vector<long> FusedPass<Real>::fronts() const {
+std::vector<long> FusedPass<Real>::fronts(double tolerance) const {
   const scan::LaneMap& map = frame_.map;
   std::vector<long> fronts(static_cast<std::size_t>(map.batch), 0);
   for (long slot = 0; slot < map.batch; ++slot) {
@@ -128,13 +133,23 @@ std::vector<long> FusedPass<Real>::fronts() const {
     for (long lane = slot; lane < map.lanes(); lane += map.batch) {
       const long held = map.steps_of(lane);
       long here = 0;
-      while (here < held && arrays_.worst(lane / lane_width, here / block_steps, lane % lane_width) == Real(0))
+      while (here < held && double(arrays_.worst(lane / lane_width, here / block_steps, lane % lane_width)) <= tolerance)
         here = std::min(here + block_steps, held);
       steps += here;
       if (here < held) break;
     }
   }
   return fronts;
+}
+
+template <class Real>
+double FusedPass<Real>::largest_before(long slot, long steps) const {
+  const scan::LaneMap& map = frame_.map;
+  Real largest(0);
+  for (long lane = slot; lane < map.lanes() && steps > 0; lane += map.batch, steps -= map.steps)
+    for (long k = 0; k < std::min(steps, map.steps_of(lane)); k += block_steps)
+      largest = std::max(largest, arrays_.worst(lane / lane_width, k / block_steps, lane % lane_width));
+  return double(largest);
 }
 
 template <class Real>
@@ -151,8 +166,16 @@ void FusedPass<Real>::step(const std::vector<long>& fronts) {
       const long lane = group * lane_width + w;
       if (lane >= map.lanes()) break;
       const long slot = map.sequence_of(lane);
-      if (active_.sequence(slot) || !moving_[static_cast<std::size_t>(slot)]) continue;
-      for (long k = 0; k <= map.steps; ++k)
+      if (!moving_[static_cast<std::size_t>(slot)]) continue;
+      // All of a sequence that has converged, and what is settled now of the others; row 0 comes before the first step.
+      long row = 0, last = map.steps;
+      if (active_.sequence(slot)) {
+        if (fronts.empty()) continue;
+        const long begin = map.chunk_of(lane) * map.steps;
+        row = std::max(0L, active_.settled(slot) - begin + 1);  // both sides agree before
+        last = std::min(last, fronts[static_cast<std::size_t>(slot)] - begin);
+      }
+      for (long k = row; k <= last; ++k)
         for (int i = 0; i < static_cast<int>(arrays_.residual.extent(2)); ++i)
           states.next(group)(group, k, i, w) = states.present(group)(group, k, i, w);
     }

@@ -59,10 +59,12 @@ class FusedPass : private scan::BlockStream {
   void start();
   /// Evaluates the present states of active sequences; unless `last`, also makes or prepares their next ones.
   void look(bool last);
-  /// Steps of each slot whose residuals are zero, by whole blocks, as the last look found them.
-  std::vector<long> fronts() const;
+  /// Steps of each slot, by whole blocks from its first, whose residuals are at most `tolerance`, as the last look found.
+  std::vector<long> fronts(double tolerance) const;
+  /// The largest residual of a slot's first steps, a number of whole blocks.
+  double largest_before(long slot, long steps) const;
   /// The next states become the present ones for the sequences that are active now; the others keep theirs.
-  /// @param fronts steps of each slot that further passes leave out
+  /// @param fronts steps of each slot that keep theirs, too, and that further passes leave out
   void step(const std::vector<long>& fronts);
   /// Brings all present states to side 0.
   void gather();

@@ -38,7 +38,6 @@ const std::vector<ScanName>& scan_names() {
 std::string why_not_fused(const deck::SolverConfig& config, long time_ranks) {
   if (!exec_is_host) return "needs a build for processors: kernels of GPUs are launched from outside";
   if (time_ranks > 1) return "needs parallel.time_ranks = 1";
-  if (config.window != "full") return "needs window = \"full\": windows fit in caches as they are";
   if (config.smoother) return "does not go with the smoother, which looks at all steps twice";
   if (config.sigma2_adaptive) return "does not go with sigma2 = \"adaptive\", which asks all residuals first";
   if (config.step_bound != "none") return "does not go with step_bound, which asks all residuals first";

@@ -194,11 +194,10 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
       windowed_(config_.window != "full"),
       // A smoother moves settled states again, by what comes after them.
       settles_(config_.stop == deck::Stop::residual && !config_.smoother),
-      fuses_(!windowed_ &&
-             fuses(kind, config_, choose_scan(), global_batch_, threads_, line_.whole() ? 1 : 2,
+      fuses_(fuses(kind, config_, choose_scan(line_.length()), global_batch_, threads_, line_.whole() ? 1 : 2,
                    sizeof(Real) * double(line_.length()) * double(global_batch_) *
                        double(jacobian_components(kind.linearization, instance.system->state_dim())))),
-      drops_(!fuses_ || fused_drops(choose_scan(), global_batch_, threads_)),
+      drops_(windowed_ || !fuses_ || fused_drops(choose_scan(), global_batch_, threads_)),
       windows_(sized_windows(), line_.length(), instance.batch()),
       trust_(TrustModel(kind, config_), instance.initial, line_) {
   const long length = instance.length(), batch = instance.batch();
@@ -295,7 +294,8 @@ void Newton<Real>::allocate(const scan::LaneMap& map) {
   moved_ = make_view<LaneNumbers<Real>>("moved", G, blocks(L), lane_width);
   states_.side = Vector<int>("side", std::size_t(G));  // zeros
   const long T = instance_.length(), B = instance_.batch();
-  spare_ = make_view<Vector<Real>>("next states", std::max(long(states_.sides[0].size()), T * B * dim));
+  const long answer = drops_ ? 0 : T * B * dim;
+  spare_ = make_view<Vector<Real>>("next states", std::max(long(states_.sides[0].size()), answer));
   states_.sides[1] = scan::Panel<Real>(spare_.data(), std::size_t(G), std::size_t(L + 1), std::size_t(dim),
                                        std::size_t(lane_width));
   if (!drops_)
@@ -377,7 +377,9 @@ void Newton<Real>::select(const std::vector<char>& slots, const scan::Active& ac
 template <class Real>
 void Newton<Real>::pack(const std::vector<char>& slots) {
   select(slots, moving_);
-  if (fused_) next_front_.assign(slots.size(), 0);  // such frames are packed as a whole
+  next_front_.resize(slots.size(), 0);
+  for (std::size_t j = 0; j < slots.size(); ++j)
+    if (slots[j]) next_front_[j] = 0;
   if (settles_) {
     Kokkos::parallel_for("unsettle", Kokkos::RangePolicy<Exec>(0, this->slots()),
                          Unsettle<Real>{moving_, active_.settled, slot_settled_});
@@ -444,15 +446,41 @@ void Newton<Real>::evaluate(bool last) {
                                     config_.clip_jacobians});
 }
 
+/// The same of fused passes, which keep no residuals but the largest of each block: fronts are at the ends of blocks.
+/// A window's front is that of FindFront; the pass that found it moved the steps before it, which `step` takes back. At full
+/// length those steps did not move: the next pass leaves them out.
+template <class Real>
+void Newton<Real>::find_block_fronts(std::vector<double>& residual) {
+  if (!windowed_) {
+    front_ = next_front_;
+    passed_ = next_front_ = fused_->fronts(0);
+    settled_.assign(residual.size(), 0.0);
+    return;
+  }
+  const std::vector<long> within = fused_->fronts(config_.tolerance), far = fused_->fronts(1e-5 * config_.tolerance);
+  const auto reached = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), reached_);
+  front_.resize(within.size());
+  settled_.resize(within.size());
+  for (std::size_t j = 0; j < within.size(); ++j) {
+    const Windows::Slot& slot = windows_.slots()[j];
+    const long twice = std::min(within[j], reached(slot.sequence) - slot.begin);
+    front_[j] = within[j] == slot.length ? within[j] : std::max({0L, twice, far[j]});
+    if (next_front_[j] == 0) settled_[j] = 0;  // nothing was settled since the window was packed
+    settled_[j] = std::max(settled_[j], fused_->largest_before(static_cast<long>(j), front_[j]));
+    residual[j] = std::max(residual[j], settled_[j]);
+    reached(slot.sequence) = slot.begin + within[j];
+  }
+  Kokkos::deep_copy(Exec(), reached_, reached);
+  Exec().fence();
+  passed_ = next_front_ = front_;
+}
+
 /// Finds how far all slots are settled and takes these steps out of the recurrence. Along a time line steps are settled
 /// where those of all ranks before are. `residual`: the largest of each slot here. Returns the largest of all ranks.
 template <class Real>
 std::vector<double> Newton<Real>::find_fronts(std::vector<double> residual) {
   if (fused_) {
-    // The pass that found them worked on the steps up to them: the next one leaves them out.
-    front_ = next_front_;
-    passed_ = next_front_ = fused_->fronts();
-    settled_.assign(residual.size(), 0.0);
+    find_block_fronts(residual);
     return residual;
   }
   const Kokkos::RangePolicy<Exec> each(0, slots());

@@ -63,6 +63,7 @@ class Newton : public Solver<Real> {
   void pass_on_states();
   void evaluate(bool last);
   std::vector<double> find_fronts(std::vector<double> residual);
+  void find_block_fronts(std::vector<double>& residual);
   void advance();
   void move_windows(Status& status, Recording<Real>* recording, Stopwatch& watch);
   void finish();

@@ -49,14 +49,16 @@ MemoryModel model_memory(const deck::Case& c, const systems::Shape& shape, int r
   const double lanes = double(map.groups) * lane_width, steps = double(map.steps);
   const double jacobian = dense ? D * D : kind->linearization == Linearization::diagonal ? D : 0;
   const double blocks = lanes * double(systems::blocks(map.steps));
-  if (windows.full && fuses(*kind, c.solver, choice, c.batch, threads, c.time_ranks,
-                            real * double(shape.length) * double(c.batch) * jacobian)) {
+  // Where passes are fused depends on the engine of the whole length.
+  const scan::Choice whole = scan::choose(c.solver.scan, length, c.batch, threads, dense);
+  if (fuses(*kind, c.solver, whole, c.batch, threads, c.time_ranks,
+            real * double(shape.length) * double(c.batch) * jacobian)) {
     // Two sides of the states, one of which the answer may lie in, drivers, and a block of steps for every thread.
     const double sides = real * lanes * (steps + 1) * D;
-    const double spare = fused_drops(choice, c.batch, threads) ? sides : std::max(sides, real * rows * D);
-    if (!fused_drops(choice, c.batch, threads)) out.answer -= real * rows * D;
+    const bool apart = !windows.full || fused_drops(whole, c.batch, threads);
+    if (!apart) out.answer -= real * rows * D;
     const long block = fused_block_length(static_cast<long>(D + jacobian), real);
-    out.solver = sides + spare + real * lanes * steps * n +
+    out.solver = sides + (apart ? sides : std::max(sides, real * rows * D)) + real * lanes * steps * n +
                  real * double(threads) * lane_width * double(std::min(block, map.steps)) * (D + jacobian) +
                  blocks * (2 * real + sizeof(int));
     return out;

@@ -111,6 +111,30 @@ TYPED_TEST(Fused, ConvergedSequencesKeepTheirStatesAndFinishedOnesLeave) {
   }
 }
 
+TYPED_TEST(Fused, WindowsEndWhereTheToleranceSays) {
+  const double tolerance = sizeof(TypeParam) == 8 ? 1e-9 : 1e-5;
+  for (const long B : {1L, 11L, 30L}) {
+    const auto instance = this->instance("gru", 700, B, 5);
+    const auto oracle = make(instance, solver("sequential"));
+    oracle->solve();
+    const std::vector<double> truth = host_values(oracle->states());
+    for (const char* window : {"auto", "40", "96", "256"})
+      for (const char* kind : {"quasi_deer", "deer", "jacobi"}) {
+        deck::SolverConfig config = solver(kind);
+        config.tolerance = tolerance;
+        config.window = window;
+        const auto fused = this->run(instance, config, deck::Pass::fused, 1, true);
+        const auto apart = this->run(instance, config, deck::Pass::separate);
+        for (long b = 0; b < B; ++b) {
+          ASSERT_TRUE(fused.outcome.converged[std::size_t(b)]) << kind << " " << window << " B " << B;
+          ASSERT_LE(fused.outcome.residual[std::size_t(b)], tolerance);
+        }
+        ASSERT_LE(largest_difference(fused.states, truth), 40 * tolerance) << kind << " " << window << " B " << B;
+        ASSERT_LE(fused.outcome.work[0], 2 * apart.outcome.work[0] + 1) << kind << " " << window << " B " << B;
+      }
+  }
+}
+
 TYPED_TEST(Fused, TheGuardCountsTheSameResets) {
   deck::Case c = basic_case("linear");
   c.state_dim = 1;
