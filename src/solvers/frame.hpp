@@ -101,15 +101,37 @@ struct Pack {
 
   KOKKOS_INLINE_FUNCTION void operator()(long index) const {
     const BlockItem item(index, frame.map);
+    const int n = static_cast<int>(inputs.extent(2)), dim = static_cast<int>(states.extent(2));
+    // Where all lanes move and hold the block's steps, rows are filled as they lie in memory.
+    const Real* from[lane_width];
+    bool whole = n > 0 || dim > 0, blank = iterate.guess.kind == Guess<Real>::Kind::zero;
+    for (int w = 0; w < lane_width && whole; ++w) {
+      const long lane = item.group * lane_width + w;
+      whole = frame.map.steps_of(lane) >= item.end && moving.sequence(frame.map.sequence_of(lane));
+      if (!whole) break;
+      const long t0 = frame.time_of(lane), b = frame.sequence_of(lane);
+      from[w] = drivers.data() + (t0 * static_cast<long>(drivers.extent(1)) + b) * n;
+      blank = blank && (iterate.touched.extent(0) == 0 || iterate.touched(b) <= t0 + item.begin);
+    }
+    if (whole) {
+      const long stride = static_cast<long>(drivers.extent(1)) * n;
+      for (long k = item.begin; k < item.end; ++k) {
+        for (int i = 0; i < n; ++i)
+          for (int w = 0; w < lane_width; ++w) inputs(item.group, k, i, w) = from[w][k * stride + i];
+        if (blank)
+          for (int i = 0; i < dim; ++i)
+            for (int w = 0; w < lane_width; ++w) states(item.group, k + 1, i, w) = Real(0);
+      }
+    }
     for (int w = 0; w < lane_width; ++w) {
       const long lane = item.group * lane_width + w, steps = frame.map.steps_of(lane);
       if (lane < frame.map.lanes() && !moving.sequence(frame.map.sequence_of(lane))) continue;
       const long t0 = steps > 0 ? frame.time_of(lane) : 0, b = steps > 0 ? frame.sequence_of(lane) : 0;
-      for (long k = item.begin; k < item.end; ++k)
-        for (int i = 0; i < static_cast<int>(inputs.extent(2)); ++i)
-          inputs(item.group, k, i, w) = k < steps ? drivers(t0 + k, b, i) : Real(0);
-      for (long row = item.begin == 0 ? 0 : item.begin + 1; row <= item.end; ++row)
-        for (int i = 0; i < static_cast<int>(states.extent(2)); ++i)
+      for (long k = item.begin; k < item.end && !whole; ++k)
+        for (int i = 0; i < n; ++i) inputs(item.group, k, i, w) = k < steps ? drivers(t0 + k, b, i) : Real(0);
+      const long last = whole && blank ? 0 : item.end;
+      for (long row = item.begin == 0 ? 0 : item.begin + 1; row <= last; ++row)
+        for (int i = 0; i < dim; ++i)
           states(item.group, row, i, w) = row <= steps && steps > 0 ? iterate.at(t0 + row, b, i) : Real(0);
     }
   }
@@ -125,14 +147,21 @@ struct Unpack {
 
   KOKKOS_INLINE_FUNCTION void operator()(long index) const {
     const BlockItem item(index, frame.map);
+    const int dim = static_cast<int>(states.extent(2));
+    Real* to[lane_width];  // of the step before the first one
+    long held[lane_width];
     for (int w = 0; w < lane_width; ++w) {
-      const long lane = item.group * lane_width + w, steps = frame.map.steps_of(lane);
-      if (steps == 0 || !moving.sequence(frame.map.sequence_of(lane))) continue;
-      const long t0 = frame.time_of(lane), b = frame.sequence_of(lane);
-      for (long k = item.begin; k < item.end && k < steps; ++k)
-        for (int i = 0; i < static_cast<int>(states.extent(2)); ++i)
-          rows(t0 + k, b, i) = states(item.group, k + 1, i, w);
+      const long lane = item.group * lane_width + w;
+      held[w] = frame.map.steps_of(lane);
+      if (held[w] > 0 && !moving.sequence(frame.map.sequence_of(lane))) held[w] = 0;
+      to[w] = held[w] > 0 ? rows.data() + (frame.time_of(lane) * static_cast<long>(rows.extent(1)) +
+                                           frame.sequence_of(lane)) * dim
+                          : nullptr;
     }
+    const long stride = static_cast<long>(rows.extent(1)) * dim;
+    for (long k = item.begin; k < item.end; ++k)
+      for (int w = 0; w < lane_width; ++w)
+        for (int i = 0; i < dim && k < held[w]; ++i) to[w][k * stride + i] = states(item.group, k + 1, i, w);
   }
 };
 
