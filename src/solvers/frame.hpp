@@ -113,8 +113,8 @@ struct Pack {
       from[w] = drivers.data() + (t0 * static_cast<long>(drivers.extent(1)) + b) * n;
       blank = blank && (iterate.touched.extent(0) == 0 || iterate.touched(b) <= t0 + item.begin);
     }
+    const long stride = static_cast<long>(drivers.extent(1)) * n;
     if (whole) {
-      const long stride = static_cast<long>(drivers.extent(1)) * n;
       for (long k = item.begin; k < item.end; ++k) {
         for (int i = 0; i < n; ++i)
           for (int w = 0; w < lane_width; ++w) inputs(item.group, k, i, w) = from[w][k * stride + i];
@@ -127,12 +127,16 @@ struct Pack {
       const long lane = item.group * lane_width + w, steps = frame.map.steps_of(lane);
       if (lane < frame.map.lanes() && !moving.sequence(frame.map.sequence_of(lane))) continue;
       const long t0 = steps > 0 ? frame.time_of(lane) : 0, b = steps > 0 ? frame.sequence_of(lane) : 0;
+      const Real* const driver = drivers.data() + (t0 * static_cast<long>(drivers.extent(1)) + b) * n;
       for (long k = item.begin; k < item.end && !whole; ++k)
-        for (int i = 0; i < n; ++i) inputs(item.group, k, i, w) = k < steps ? drivers(t0 + k, b, i) : Real(0);
-      const long last = whole && blank ? 0 : item.end;
-      for (long row = item.begin == 0 ? 0 : item.begin + 1; row <= last; ++row)
+        for (int i = 0; i < n; ++i) inputs(item.group, k, i, w) = k < steps ? driver[k * stride + i] : Real(0);
+      // Rows that nothing was ever worked on start from zero.
+      const bool untouched = iterate.touched.extent(0) == 0 || iterate.touched(b) <= t0 + item.begin;
+      const bool zero = steps <= item.begin || (iterate.guess.kind == Guess<Real>::Kind::zero && untouched);
+      for (long row = item.begin == 0 ? 0 : item.begin + 1; row <= (whole && blank ? 0 : item.end); ++row)
         for (int i = 0; i < dim; ++i)
-          states(item.group, row, i, w) = row <= steps && steps > 0 ? iterate.at(t0 + row, b, i) : Real(0);
+          states(item.group, row, i, w) =
+              (zero && row > item.begin) || row > steps || steps == 0 ? Real(0) : iterate.at(t0 + row, b, i);
     }
   }
 };
