@@ -28,7 +28,7 @@ struct SolverConfig {
   Stop stop = Stop::residual;
   std::string window = "full";
   std::string step_bound = "none";
-  std::string scan = "auto";   ///< auto | serial | flat | chunked | chunked:N (N chunks in time)
+  std::string scan = "auto";  ///< auto | serial | flat | chunked | chunked:N (N chunks in time)
   Pass pass = Pass::automatic;
   std::string guess = "zero";  ///< zero | initial_state | previous | file.h5:/dataset
   Guard guard = Guard::guess;
@@ -83,9 +83,7 @@ inline const char* to_string(Precision p) { return p == Precision::float32 ? "fl
 inline const char* to_string(Stop s) {
   return s == Stop::residual ? "residual" : s == Stop::update ? "update" : "iterations";
 }
-inline const char* to_string(Pass p) {
-  return p == Pass::automatic ? "auto" : p == Pass::fused ? "fused" : "separate";
-}
+inline const char* to_string(Pass p) { return p == Pass::automatic ? "auto" : p == Pass::fused ? "fused" : "separate"; }
 inline const char* to_string(Guard g) { return g == Guard::none ? "none" : g == Guard::zero ? "zero" : "guess"; }
 
 }  // namespace elkhorn::deck

@@ -87,11 +87,26 @@ void visit_attributes(Result& r, Visitor&& visit) {
 
 /// Whether files of that format version have this attribute. Where they have not, it keeps its default on reading.
 inline bool in_version(const std::string& version, const std::string& attribute) {
-  static const std::set<std::string> since_1_1 = {
-      "time_first_s", "time_min_s", "time_q1_s",  "time_q3_s", "time_max_s", "time_mad_s",
-      "outliers",     "drift",      "drifting",   "dip",       "bimodal",    "interleaved",
-      "energy_j",     "roof_bound", "roof_share", "other_cpu", "official",   "unofficial_because",
-      "communication_share", "pass"};
+  static const std::set<std::string> since_1_1 = {"time_first_s",
+                                                  "time_min_s",
+                                                  "time_q1_s",
+                                                  "time_q3_s",
+                                                  "time_max_s",
+                                                  "time_mad_s",
+                                                  "outliers",
+                                                  "drift",
+                                                  "drifting",
+                                                  "dip",
+                                                  "bimodal",
+                                                  "interleaved",
+                                                  "energy_j",
+                                                  "roof_bound",
+                                                  "roof_share",
+                                                  "other_cpu",
+                                                  "official",
+                                                  "unofficial_because",
+                                                  "communication_share",
+                                                  "pass"};
   return version != "1.0" || since_1_1.count(attribute) == 0;
 }
 

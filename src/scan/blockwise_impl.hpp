@@ -25,9 +25,7 @@ struct GroupSweep {
 
   int slots() const { return element.slots(); }
   WorkStrip<P> state(int slot) const { return work_strip<P>(workspace, buffer, long(slot) * element.state_size()); }
-  WorkStrip<P> summary(int slot) const {
-    return state(slots()).from(long(slot) * element.summary_size());
-  }
+  WorkStrip<P> summary(int slot) const { return state(slots()).from(long(slot) * element.summary_size()); }
   WorkStrip<P> scratch() const { return summary(slots()); }
 
   /// step(site, slot) for the settled step that the recurrence starts with, if there is one, and then for all that are not
@@ -66,8 +64,8 @@ BlockwiseScan<Element>::BlockwiseScan(const LaneMap& map, const Element& element
     : map_(map), element_(element), block_length_(block_length) {
   const long each = sizeof(Real), slots = element.slots();
   const long reals = slots * (element.state_size() + element.summary_size()) + element.scratch_size();
-  workspace_ = make_view<Matrix<Real>>("blockwise workspace", buffers(),
-                                       detail::padded(reals * width_of<LanePack<Real>>, each));
+  workspace_ =
+      make_view<Matrix<Real>>("blockwise workspace", buffers(), detail::padded(reals * width_of<LanePack<Real>>, each));
   if (!summarises()) return;
   states_ = make_view<Matrix<Real>>("chunk states", map.groups * slots,
                                     detail::padded(long(element.state_size()) * lane_width, each));
@@ -132,8 +130,7 @@ void BlockwiseScan<Element>::finish(const Active& active, const BlockStream& str
         else
           detail::clear(sweep.state(slot), element_.state_size());
       }
-      sweep.run([&](Site at,
-                    int slot) { element_.advance(sweep.state(slot), at, slot, sweep.scratch(), true); },
+      sweep.run([&](Site at, int slot) { element_.advance(sweep.state(slot), at, slot, sweep.scratch(), true); },
                 [&](const StepBlock& block) { stream.take(block); });
       stream.close(group);
       token.release(id);

@@ -158,9 +158,10 @@ struct Unpack {
       const long lane = item.group * lane_width + w;
       held[w] = frame.map.steps_of(lane);
       if (held[w] > 0 && !moving.sequence(frame.map.sequence_of(lane))) held[w] = 0;
-      to[w] = held[w] > 0 ? rows.data() + (frame.time_of(lane) * static_cast<long>(rows.extent(1)) +
-                                           frame.sequence_of(lane)) * dim
-                          : nullptr;
+      to[w] =
+          held[w] > 0
+              ? rows.data() + (frame.time_of(lane) * static_cast<long>(rows.extent(1)) + frame.sequence_of(lane)) * dim
+              : nullptr;
     }
     const long stride = static_cast<long>(rows.extent(1)) * dim;
     for (long k = item.begin; k < item.end; ++k)

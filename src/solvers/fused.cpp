@@ -12,8 +12,8 @@ long groups(const scan::Choice& choice, long batch) {
 }
 }  // namespace
 
-bool fuses(const SolverKind& kind, const deck::SolverConfig& config, const scan::Choice& choice, long batch, int threads,
-           long time_ranks, double jacobian_bytes) {
+bool fuses(const SolverKind& kind, const deck::SolverConfig& config, const scan::Choice& choice, long batch,
+           int threads, long time_ranks, double jacobian_bytes) {
   if (config.pass == deck::Pass::separate || !why_not_fused(config, time_ranks).empty()) return false;
   if (config.pass == deck::Pass::fused) return true;
   // A sweep gives threads whole groups, separate passes give them blocks of steps.
@@ -49,8 +49,8 @@ FusedPass<Real>::FusedPass(const SolverKind& kind, const deck::SolverConfig& con
       update_{frame,         active,          guess,        config.guard, static_cast<Real>(overflow),
               arrays.states, arrays.residual, arrays.moved, arrays.resets} {
   for (int side : {0, 1}) {
-    const systems::Evaluation<Real> args{frame.map,       active,          arrays.states.sides[side], arrays.inputs,
-                                         arrays.residual, arrays.jacobian, arrays.worst};
+    const systems::Evaluation<Real> args{
+        frame.map, active, arrays.states.sides[side], arrays.inputs, arrays.residual, arrays.jacobian, arrays.worst};
     differentiate_[side] = system->evaluate_blocks(kind.linearization, args);
     value_[side] = system->evaluate_blocks(Linearization::zero, args);
   }
@@ -133,7 +133,8 @@ std::vector<long> FusedPass<Real>::fronts(double tolerance) const {
     for (long lane = slot; lane < map.lanes(); lane += map.batch) {
       const long held = map.steps_of(lane);
       long here = 0;
-      while (here < held && double(arrays_.worst(lane / lane_width, here / block_steps, lane % lane_width)) <= tolerance)
+      while (here < held &&
+             double(arrays_.worst(lane / lane_width, here / block_steps, lane % lane_width)) <= tolerance)
         here = std::min(here + block_steps, held);
       steps += here;
       if (here < held) break;

@@ -28,8 +28,8 @@ class FusedScan {
 /// Whether iterations are fused: where they can be, and where `pass` = "auto" leaves it open where that is faster.
 /// @param choice of the scan   @param batch  sequences of all ranks   @param threads  of one rank
 /// @param jacobian_bytes  of all steps of all sequences of all ranks: what separate passes store
-bool fuses(const SolverKind& kind, const deck::SolverConfig& config, const scan::Choice& choice, long batch, int threads,
-           long time_ranks, double jacobian_bytes);
+bool fuses(const SolverKind& kind, const deck::SolverConfig& config, const scan::Choice& choice, long batch,
+           int threads, long time_ranks, double jacobian_bytes);
 
 /// Whether finished sequences are worth dropping from fused passes: not where every thread has a group or two of its own.
 /// Where they stay, the memory of the next states holds the answer in the end.

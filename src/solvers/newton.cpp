@@ -117,25 +117,26 @@ std::unique_ptr<IncrementScan<Real>> make_scan(const SolverKind& kind, const dec
                                                const scan::Panel<Real>& jacobian, const scan::Panel<Real>& residual,
                                                const parallel::TimeLine& line) {
   const scan::StepBound<Real>& bound = trust.bound();
-  return with_element(
-      kind, config, trust.region(), jacobian, residual, [&](auto element) -> std::unique_ptr<IncrementScan<Real>> {
-        using Element = decltype(element);
-        const auto scan = [&](const auto& of) -> std::unique_ptr<IncrementScan<Real>> {
-          return std::make_unique<ElementScan<Real, std::decay_t<decltype(of)>>>(engine, map, of, line);
-        };
-        constexpr bool kalman_diagonal = std::is_same_v<Element, scan::KalmanDiagonal<Real>>;
-        if constexpr (kalman_diagonal || std::is_same_v<Element, scan::KalmanDense<Real>>)
-          if (config.smoother) return std::make_unique<SmootherScan<Real, Element>>(engine, map, element);
-        if (!trust.bounded()) return scan(element);
-        if constexpr (kalman_diagonal) {
-          return std::make_unique<ClampedFilterScan<Real>>(engine, map, element, bound, line);
-        } else if constexpr (std::is_same_v<Element, scan::AffineDiagonal<Real>>) {
-          return scan(scan::AffineDiagonalClamped<Real>{element, bound});
-        } else {
-          element.bound = bound;
-          return scan(element);
-        }
-      });
+  return with_element(kind, config, trust.region(), jacobian, residual,
+                      [&](auto element) -> std::unique_ptr<IncrementScan<Real>> {
+                        using Element = decltype(element);
+                        const auto scan = [&](const auto& of) -> std::unique_ptr<IncrementScan<Real>> {
+                          return std::make_unique<ElementScan<Real, std::decay_t<decltype(of)>>>(engine, map, of, line);
+                        };
+                        constexpr bool kalman_diagonal = std::is_same_v<Element, scan::KalmanDiagonal<Real>>;
+                        if constexpr (kalman_diagonal || std::is_same_v<Element, scan::KalmanDense<Real>>)
+                          if (config.smoother)
+                            return std::make_unique<SmootherScan<Real, Element>>(engine, map, element);
+                        if (!trust.bounded()) return scan(element);
+                        if constexpr (kalman_diagonal) {
+                          return std::make_unique<ClampedFilterScan<Real>>(engine, map, element, bound, line);
+                        } else if constexpr (std::is_same_v<Element, scan::AffineDiagonal<Real>>) {
+                          return scan(scan::AffineDiagonalClamped<Real>{element, bound});
+                        } else {
+                          element.bound = bound;
+                          return scan(element);
+                        }
+                      });
 }
 
 long steps_in(const std::string& window) { return std::stol(window); }
@@ -296,10 +297,9 @@ void Newton<Real>::allocate(const scan::LaneMap& map) {
   const long T = instance_.length(), B = instance_.batch();
   const long answer = drops_ ? 0 : T * B * dim;
   spare_ = make_view<Vector<Real>>("next states", std::max(long(states_.sides[0].size()), answer));
-  states_.sides[1] = scan::Panel<Real>(spare_.data(), std::size_t(G), std::size_t(L + 1), std::size_t(dim),
-                                       std::size_t(lane_width));
-  if (!drops_)
-    iterate_.answer = answer_ = Rows<Real>(spare_.data(), std::size_t(T), std::size_t(B), std::size_t(dim));
+  states_.sides[1] =
+      scan::Panel<Real>(spare_.data(), std::size_t(G), std::size_t(L + 1), std::size_t(dim), std::size_t(lane_width));
+  if (!drops_) iterate_.answer = answer_ = Rows<Real>(spare_.data(), std::size_t(T), std::size_t(B), std::size_t(dim));
 }
 
 /// Panels and the scan for the slots there are now. Chunks are chosen by the width alone, so that dropping finished
@@ -311,8 +311,8 @@ void Newton<Real>::lay_out() {
   const scan::LaneMap map(windowed_ ? width : instance_.length(), slots(), choice_.chunks);
   choice_.chunks = map.chunks;
   allocate(map);
-  const bool same =
-      (scan_ || fused_) && map.length == frame_.map.length && map.batch == frame_.map.batch && map.chunks == frame_.map.chunks;
+  const bool same = (scan_ || fused_) && map.length == frame_.map.length && map.batch == frame_.map.batch &&
+                    map.chunks == frame_.map.chunks;
   frame_.map = map;
   if (!same) {
     active_.sequences = make_view<Vector<int>>("active", slots());
@@ -340,8 +340,7 @@ void Newton<Real>::lay_out() {
     } else {
       scan_ = make_scan<Real>(kind_, config_, trust_, choice_.engine, map, jacobian_, residual_, line_);
     }
-    if (!line_.whole())
-      boundary_ = make_view<Matrix<Real>>("boundary", slots(), instance_.system->state_dim());
+    if (!line_.whole()) boundary_ = make_view<Matrix<Real>>("boundary", slots(), instance_.system->state_dim());
   }
   frame_.map.lengths = lengths_;
   place_slots();
@@ -384,7 +383,8 @@ void Newton<Real>::pack(const std::vector<char>& slots) {
     Kokkos::parallel_for("unsettle", Kokkos::RangePolicy<Exec>(0, this->slots()),
                          Unsettle<Real>{moving_, active_.settled, slot_settled_});
   }
-  over_blocks("pack", frame_.map, 1, Pack<Real>{frame_, moving_, instance_.drivers, iterate_, inputs_, states_.sides[0]});
+  over_blocks("pack", frame_.map, 1,
+              Pack<Real>{frame_, moving_, instance_.drivers, iterate_, inputs_, states_.sides[0]});
   if (fused_) fused_->start();
 }
 
@@ -420,7 +420,8 @@ template <class Real>
 void Newton<Real>::pass_on_states() {
   if (!line_.has_previous() && !line_.has_next()) return;
   const Kokkos::RangePolicy<Exec> each(0, slots());
-  if (line_.has_next()) Kokkos::parallel_for("take last state", each, TakeLastState<Real>{frame_, states_.sides[0], boundary_});
+  if (line_.has_next())
+    Kokkos::parallel_for("take last state", each, TakeLastState<Real>{frame_, states_.sides[0], boundary_});
   const auto sent = Kokkos::create_mirror(boundary_), received = Kokkos::create_mirror(boundary_);
   Kokkos::deep_copy(Exec(), sent, boundary_);
   Exec().fence();

@@ -89,13 +89,13 @@ class Newton : public Solver<Real> {
   scan::Choice choice_;
   Frame frame_;
   Iterate<Real> iterate_;
-  Vector<long> touched_;         ///< of iterate_
-  Vector<long> reached_;         ///< steps of each sequence whose residual passed at the last evaluation
-  std::vector<double> outside_;  ///< Σ |s − oracle| of each sequence outside of its window, while recording
-  std::vector<long> front_;      ///< settled steps of each slot's window, or of this rank's segment
+  Vector<long> touched_;          ///< of iterate_
+  Vector<long> reached_;          ///< steps of each sequence whose residual passed at the last evaluation
+  std::vector<double> outside_;   ///< Σ |s − oracle| of each sequence outside of its window, while recording
+  std::vector<long> front_;       ///< settled steps of each slot's window, or of this rank's segment
   std::vector<long> next_front_;  ///< of the next pass, where iterations are fused
-  std::vector<long> passed_;     ///< settled steps of each slot's window, or of all segments together
-  std::vector<double> settled_;  ///< the largest residual among them
+  std::vector<long> passed_;      ///< settled steps of each slot's window, or of all segments together
+  std::vector<double> settled_;   ///< the largest residual among them
 
   StatePanels<Real> states_;
   scan::Panel<Real> inputs_, residual_, jacobian_;  ///< the last two of one block a thread where iterations are fused

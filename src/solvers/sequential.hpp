@@ -40,8 +40,13 @@ class Sequential : public Solver<Real> {
     roll_out(instance_, line_, answer_);
     const parallel::Traffic sent = line_.traffic() - before;
     const std::size_t batch = static_cast<std::size_t>(instance_.batch());
-    return {std::vector<long>(batch, 1), std::vector<double>(batch, 0.0), std::vector<char>(batch, 1),
-            std::vector<char>(batch, 0), std::vector<double>(batch, 1.0), sent, sent.seconds};
+    return {std::vector<long>(batch, 1),
+            std::vector<double>(batch, 0.0),
+            std::vector<char>(batch, 1),
+            std::vector<char>(batch, 0),
+            std::vector<double>(batch, 1.0),
+            sent,
+            sent.seconds};
   }
   const Rows<Real>& states() const override { return answer_; }
   std::string scan() const override { return ""; }

@@ -50,8 +50,8 @@ class Solver {
   /// recording: drivers in, states out, both in time-major layout. Fences before it returns.
   virtual Outcome solve(Recording<Real>* recording = nullptr) = 0;
 
-  virtual const Rows<Real>& states() const = 0;  ///< (T, B, D): s_1..s_T of the last solve
-  virtual std::string scan() const = 0;          ///< engine as recorded, "" for the sequential solver
+  virtual const Rows<Real>& states() const = 0;    ///< (T, B, D): s_1..s_T of the last solve
+  virtual std::string scan() const = 0;            ///< engine as recorded, "" for the sequential solver
   virtual std::string pass() const { return ""; }  ///< fused | separate, "" where there are no iterations
   /// Modelled floating-point operations and bytes moved by a solve on this rank that works `passes` times on every step.
   virtual double flops(double passes) const = 0;

@@ -179,8 +179,13 @@ struct EvaluateKernel {
       if constexpr (pairs) {
         const long next = k + 1 < at.end ? k + 1 : k;  // the last of an odd number is taken twice
         const auto found = evaluate_at(
-            lease, [&](const auto& panel, long row) { return StepPair<P>{in(panel, k + row), in(panel, next + row)}; },
-            [&](const auto& panel) { return StepPair<P>{out(panel, k), out(panel, next)}; });
+            lease,
+            [&](const auto& panel, long row) {
+              return StepPair<P>{in(panel, k + row), in(panel, next + row)};
+            },
+            [&](const auto& panel) {
+              return StepPair<P>{out(panel, k), out(panel, next)};
+            });
         see(half<0>(found), k);
         see(half<1>(found), next);
       } else {

@@ -100,8 +100,7 @@ TYPED_TEST(Fused, ConvergedSequencesKeepTheirStatesAndFinishedOnesLeave) {
       const auto fused = this->run(instance, config, deck::Pass::fused, B == 8 ? 8 : 1, true);
       const auto apart = this->run(instance, config, deck::Pass::separate);
       ASSERT_EQ(fused.outcome.iterations, apart.outcome.iterations) << kind;
-      const auto [least, most] =
-          std::minmax_element(apart.outcome.iterations.begin(), apart.outcome.iterations.end());
+      const auto [least, most] = std::minmax_element(apart.outcome.iterations.begin(), apart.outcome.iterations.end());
       if (std::string(kind) == "quasi_deer") {
         ASSERT_LT(*least, *most) << "the batch tests nothing";
       }
