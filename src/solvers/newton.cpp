@@ -193,8 +193,10 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
       threads_(setup.threads),
       progress_(setup.progress),
       windowed_(config_.window != "full"),
-      // A smoother moves settled states again, by what comes after them.
-      settles_(config_.stop == deck::Stop::residual && !config_.smoother),
+      // A smoother moves settled states again, by what comes after them. A filter starts afresh behind a settled step, so at
+      // full length its iterates would depend on where fronts are found; an adaptive one is large enough not to care.
+      settles_(config_.stop == deck::Stop::residual && !config_.smoother &&
+               (windowed_ || kind.damping == Damping::none || config_.sigma2_adaptive)),
       fuses_(fuses(kind, config_, choose_scan(line_.length()), global_batch_, threads_, line_.whole() ? 1 : 2,
                    sizeof(Real) * double(line_.length()) * double(global_batch_) *
                        double(jacobian_components(kind.linearization, instance.system->state_dim())))),

@@ -107,7 +107,8 @@ guess = "previous"
         with h5py.File("turns.h5") as file:
             roofs = file["roofs"]
             rates = ("triad", "fma", "gemm", "exponential")
-            self.assertEqual(set(roofs.attrs), {"launch_s", *(f"{rate}_float32" for rate in rates)})
+            self.assertEqual(set(roofs.attrs), {"launch_s", "message_s", "message_bytes_s",
+                                                *(f"{rate}_float32" for rate in rates)})
             self.assertEqual(list(roofs["latency_ranks"]), [1, 2])
             for name in ("allreduce_s", "exscan_s"):
                 self.assertTrue(np.all(roofs[name][()] > 0), name)

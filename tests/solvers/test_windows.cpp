@@ -220,9 +220,9 @@ TEST(FullLength, LeavesSettledStepsOut) {
   const auto sequential = make(instance, solver("sequential"));
   sequential->solve();
   const std::vector<double> truth = host_values(sequential->states());
-  for (const char* kind : {"deer", "quasi_deer", "elk"})
+  for (const char* kind : {"deer", "quasi_deer"})
     for (const char* engine : {"auto", "serial", "chunked:7", "flat"}) {
-      deck::SolverConfig config = solver(kind, std::string(kind) == "elk" ? 100 : 0);
+      deck::SolverConfig config = solver(kind);
       config.scan = engine;
       config.tolerance = 1e-9;
       config.max_iterations = 1000;
