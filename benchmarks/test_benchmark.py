@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+import tempfile
 
 FIELDS = ("threads", "bytes", "flops", "functions", "best_us", "bound_us", "of_bound")
 PROBLEM = ("T", "D", "B")
@@ -12,9 +13,10 @@ PROBLEM = ("T", "D", "B")
 
 def main():
     program = sys.argv[1]
-    out = subprocess.run([program, "--benchmark_min_time=0.0001", "--benchmark_format=json"], check=True, text=True,
-                         stdout=subprocess.PIPE).stdout
-    rows = json.loads(out)["benchmarks"]
+    with tempfile.NamedTemporaryFile("r", suffix=".json", encoding="utf-8") as file:  # libraries write to stdout, too
+        subprocess.run([program, "--benchmark_min_time=0.0001", f"--benchmark_out={file.name}",
+                        "--benchmark_out_format=json"], check=True, stdout=subprocess.DEVNULL)
+        rows = json.load(file)["benchmarks"]
     roofs = [row for row in rows if row["name"].startswith("roofs/")]
     problems = []
     if len(roofs) != 2:
