@@ -25,8 +25,6 @@ class BlockStream {
   virtual void look(const StepBlock& block) const = 0;
   /// δ_t of the block lies where r_t was.
   virtual void take(const StepBlock& block) const = 0;
-  /// The group's last block was taken.
-  virtual void close(long group) const = 0;
 };
 
 template <class Element>
@@ -41,10 +39,6 @@ class BlockwiseScan {
   bool summarises() const { return map_.chunks > 1; }
   void summarise(const Active& active, const BlockStream& stream) const;
   void finish(const Active& active, const BlockStream& stream) const;
-
-  double bytes() const {
-    return sizeof(Real) * (double(workspace_.size()) + double(states_.size()) + double(summaries_.size()));
-  }
 
  private:
   LaneMap map_;

@@ -132,7 +132,6 @@ void BlockwiseScan<Element>::finish(const Active& active, const BlockStream& str
       }
       sweep.run([&](Site at, int slot) { element_.advance(sweep.state(slot), at, slot, sweep.scratch(), true); },
                 [&](const StepBlock& block) { stream.take(block); });
-      stream.close(group);
       token.release(id);
     });
   }

@@ -234,7 +234,6 @@ class ClampedFilter {
   /// Replaces r_t by δ_t in the filter's increment panel for all active sequences; the Jacobians of their lane groups
   /// do not survive.
   void run(const Active& active) const;
-  double bytes() const { return variance_scan_.bytes() + mean_scan_.bytes(); }
 
  private:
   KalmanVariance<Real> variances_;

@@ -49,12 +49,6 @@ class Scan {
   /// Replaces r_t by δ_t in `element.increment` for all sequences that are active. Collective over the time line.
   void run(const Element& element, const Active& active) const;
 
-  /// Bytes of work memory beyond the panels.
-  double bytes() const {
-    return sizeof(Real) * (double(workspace_.size()) + double(states_.size()) + double(summaries_.size()) +
-                           double(incoming_.size()) + double(outgoing_.size()));
-  }
-
  private:
   void serial(const Element& element, const Active& active) const;
   void flat(const Element& element, const Active& active) const;

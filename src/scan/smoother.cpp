@@ -144,13 +144,6 @@ void Smoother<Filter>::run(const Active& active) const {
   Kokkos::parallel_for("smoother reverse", steps, Reverse<Real>{map_, active, backward_.increment, filter_.increment});
 }
 
-template <class Filter>
-double Smoother<Filter>::bytes() const {
-  return forward_scan_.bytes() + backward_scan_.bytes() +
-         sizeof(Real) * (double(filter_.covariances.size()) + double(backward_.jacobian.size()) +
-                         double(backward_.increment.size()) + double(workspace_.size()));
-}
-
 template class Smoother<KalmanDiagonal<float>>;
 template class Smoother<KalmanDiagonal<double>>;
 template class Smoother<KalmanDense<float>>;

@@ -24,7 +24,6 @@ class Smoother {
 
   /// Replaces r_t by the smoothed δ_t in the filter's increment panel for all active sequences.
   void run(const Active& active) const;
-  double bytes() const;
 
  private:
   LaneMap map_;

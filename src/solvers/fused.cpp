@@ -12,18 +12,20 @@ long groups(const scan::Choice& choice, long batch) {
 }
 }  // namespace
 
-bool fuses(const SolverKind& kind, const deck::SolverConfig& config, const scan::Choice& choice, long batch,
-           int threads, long time_ranks, double jacobian_bytes) {
+bool fuses(const SolverKind& kind, const deck::SolverConfig& config, long length, long batch, long dim, int real_bytes,
+           int threads, long time_ranks) {
   if (config.pass == deck::Pass::separate || !why_not_fused(config, time_ranks).empty()) return false;
   if (config.pass == deck::Pass::fused) return true;
+  const bool dense = kind.linearization == Linearization::dense;
+  const scan::Choice choice = scan::choose(config.scan, length, batch, threads, dense);
   // A sweep gives threads whole groups, separate passes give them blocks of steps.
   if (groups(choice, batch) < threads) return false;
   // Chunks of windows are in caches as they are; where fronts creep, the ends of blocks are too coarse for them.
-  const bool linear = kind.linearization != Linearization::dense && kind.damping == Damping::none;
-  if (config.window != "full") return choice.chunks == 1 && linear;
+  if (config.window != "full") return choice.chunks == 1 && !dense && kind.damping == Damping::none;
   // Evaluating twice costs less than storing dense Jacobians where these do not fit in a cache.
   constexpr double cache = 33554432;
-  return choice.chunks == 1 || (kind.linearization == Linearization::dense && jacobian_bytes > cache);
+  const double jacobians = double(length) * double(batch) * double(dim * dim) * real_bytes;
+  return choice.chunks == 1 || (dense && jacobians > cache);
 }
 
 bool fused_drops(const scan::Choice& choice, long batch, int threads) { return groups(choice, batch) > threads; }
@@ -40,8 +42,7 @@ FusedPass<Real>::FusedPass(const SolverKind& kind, const deck::SolverConfig& con
                            std::shared_ptr<const systems::System<Real>> system, const Guess<Real>& guess,
                            const Frame& frame, const scan::Active& active, const FusedArrays<Real>& arrays,
                            std::unique_ptr<FusedScan> scan)
-    : kind_(kind),
-      config_(config),
+    : config_(config),
       frame_(frame),
       active_(active),
       arrays_(arrays),

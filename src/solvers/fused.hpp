@@ -5,7 +5,7 @@
 /// The next states are written beside the present ones, because whether a sequence has converged is known only when all
 /// of its residuals are: those that have keep their present states. With one chunk a pass looks at the present states and
 /// makes the next ones in the same sweep; with several, a first sweep looks and summarises the chunks, a second evaluates
-/// again. Iterates are those of separate passes, number by number.
+/// again. Iterates are those of separate passes up to rounding.
 #pragma once
 
 #include <vector>
@@ -26,13 +26,12 @@ class FusedScan {
 };
 
 /// Whether iterations are fused: where they can be, and where `pass` = "auto" leaves it open where that is faster.
-/// @param choice of the scan   @param batch  sequences of all ranks   @param threads  of one rank
-/// @param jacobian_bytes  of all steps of all sequences of all ranks: what separate passes store
-bool fuses(const SolverKind& kind, const deck::SolverConfig& config, const scan::Choice& choice, long batch,
-           int threads, long time_ranks, double jacobian_bytes);
+/// @param length, batch  T and sequences of all ranks   @param real_bytes  of a number   @param threads  of one rank
+bool fuses(const SolverKind& kind, const deck::SolverConfig& config, long length, long batch, long dim, int real_bytes,
+           int threads, long time_ranks);
 
-/// Whether finished sequences are worth dropping from fused passes: not where every thread has a group or two of its own.
-/// Where they stay, the memory of the next states holds the answer in the end.
+/// Whether finished sequences are worth dropping from fused passes: not where every thread has a group of its own. Where
+/// they stay, the memory of the next states holds the answer in the end.
 bool fused_drops(const scan::Choice& choice, long batch, int threads);
 
 /// Steps of a block whose residuals and Jacobians, `components` numbers of `real_bytes` a step and lane, fit in a cache.
@@ -74,9 +73,7 @@ class FusedPass : private scan::BlockStream {
   void fill(const scan::StepBlock& block) const override;
   void look(const scan::StepBlock& block) const override;
   void take(const scan::StepBlock& block) const override;
-  void close(long) const override {}
 
-  SolverKind kind_;
   deck::SolverConfig config_;
   Frame frame_;
   scan::Active active_;

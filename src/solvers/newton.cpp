@@ -27,11 +27,8 @@ inline double frame_bytes(int threads) { return exec_is_host ? 4194304.0 * std::
 inline double launch_flops(int threads) { return exec_is_host ? 2.5e5 * std::max(1, threads) : 1e8; }
 }  // namespace tuning
 
+using systems::jacobian_components;
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-
-long jacobian_components(Linearization l, long dim) {
-  return l == Linearization::dense ? dim * dim : l == Linearization::diagonal ? dim : 0;
-}
 
 /// The element that a linearization and a damping make, over given panels.
 template <class Real, class Element>
@@ -40,35 +37,22 @@ class ElementScan : public IncrementScan<Real> {
   ElementScan(scan::Engine engine, const scan::LaneMap& map, const Element& element, const parallel::TimeLine& line)
       : element_(element), scan_(engine, map, element, line) {}
   void run(const scan::Active& active) const override { scan_.run(element_, active); }
-  double bytes() const override { return scan_.bytes(); }
 
  private:
   Element element_;
   scan::Scan<Element> scan_;
 };
 
-template <class Real, class Filter>
-class SmootherScan : public IncrementScan<Real> {
+/// A scan that holds its elements itself: Smoother, ClampedFilter.
+template <class Real, class Whole>
+class WholeScan : public IncrementScan<Real> {
  public:
-  SmootherScan(scan::Engine engine, const scan::LaneMap& map, const Filter& filter) : smoother_(engine, map, filter) {}
-  void run(const scan::Active& active) const override { smoother_.run(active); }
-  double bytes() const override { return smoother_.bytes(); }
+  template <class... Parts>
+  explicit WholeScan(const Parts&... parts) : scan_(parts...) {}
+  void run(const scan::Active& active) const override { scan_.run(active); }
 
  private:
-  scan::Smoother<Filter> smoother_;
-};
-
-template <class Real>
-class ClampedFilterScan : public IncrementScan<Real> {
- public:
-  ClampedFilterScan(scan::Engine engine, const scan::LaneMap& map, const scan::KalmanDiagonal<Real>& filter,
-                    const scan::StepBound<Real>& bound, const parallel::TimeLine& line)
-      : filter_(engine, map, filter, bound, line) {}
-  void run(const scan::Active& active) const override { filter_.run(active); }
-  double bytes() const override { return filter_.bytes(); }
-
- private:
-  scan::ClampedFilter<Real> filter_;
+  Whole scan_;
 };
 
 template <class Element>
@@ -117,26 +101,25 @@ std::unique_ptr<IncrementScan<Real>> make_scan(const SolverKind& kind, const dec
                                                const scan::Panel<Real>& jacobian, const scan::Panel<Real>& residual,
                                                const parallel::TimeLine& line) {
   const scan::StepBound<Real>& bound = trust.bound();
-  return with_element(kind, config, trust.region(), jacobian, residual,
-                      [&](auto element) -> std::unique_ptr<IncrementScan<Real>> {
-                        using Element = decltype(element);
-                        const auto scan = [&](const auto& of) -> std::unique_ptr<IncrementScan<Real>> {
-                          return std::make_unique<ElementScan<Real, std::decay_t<decltype(of)>>>(engine, map, of, line);
-                        };
-                        constexpr bool kalman_diagonal = std::is_same_v<Element, scan::KalmanDiagonal<Real>>;
-                        if constexpr (kalman_diagonal || std::is_same_v<Element, scan::KalmanDense<Real>>)
-                          if (config.smoother)
-                            return std::make_unique<SmootherScan<Real, Element>>(engine, map, element);
-                        if (!trust.bounded()) return scan(element);
-                        if constexpr (kalman_diagonal) {
-                          return std::make_unique<ClampedFilterScan<Real>>(engine, map, element, bound, line);
-                        } else if constexpr (std::is_same_v<Element, scan::AffineDiagonal<Real>>) {
-                          return scan(scan::AffineDiagonalClamped<Real>{element, bound});
-                        } else {
-                          element.bound = bound;
-                          return scan(element);
-                        }
-                      });
+  return with_element(
+      kind, config, trust.region(), jacobian, residual, [&](auto element) -> std::unique_ptr<IncrementScan<Real>> {
+        using Element = decltype(element);
+        const auto scan = [&](const auto& of) -> std::unique_ptr<IncrementScan<Real>> {
+          return std::make_unique<ElementScan<Real, std::decay_t<decltype(of)>>>(engine, map, of, line);
+        };
+        constexpr bool kalman_diagonal = std::is_same_v<Element, scan::KalmanDiagonal<Real>>;
+        if constexpr (kalman_diagonal || std::is_same_v<Element, scan::KalmanDense<Real>>)
+          if (config.smoother) return std::make_unique<WholeScan<Real, scan::Smoother<Element>>>(engine, map, element);
+        if (!trust.bounded()) return scan(element);
+        if constexpr (kalman_diagonal) {
+          return std::make_unique<WholeScan<Real, scan::ClampedFilter<Real>>>(engine, map, element, bound, line);
+        } else if constexpr (std::is_same_v<Element, scan::AffineDiagonal<Real>>) {
+          return scan(scan::AffineDiagonalClamped<Real>{element, bound});
+        } else {
+          element.bound = bound;
+          return scan(element);
+        }
+      });
 }
 
 long steps_in(const std::string& window) { return std::stol(window); }
@@ -197,9 +180,8 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
       // full length its iterates would depend on where fronts are found; an adaptive one is large enough not to care.
       settles_(config_.stop == deck::Stop::residual && !config_.smoother &&
                (windowed_ || kind.damping == Damping::none || config_.sigma2_adaptive)),
-      fuses_(fuses(kind, config_, choose_scan(line_.length()), global_batch_, threads_, line_.whole() ? 1 : 2,
-                   sizeof(Real) * double(line_.length()) * double(global_batch_) *
-                       double(jacobian_components(kind.linearization, instance.system->state_dim())))),
+      fuses_(fuses(kind, config_, line_.longest(), global_batch_, instance.system->state_dim(), sizeof(Real), threads_,
+                   line_.whole() ? 1 : 2)),
       drops_(windowed_ || !fuses_ || fused_drops(choose_scan(), global_batch_, threads_)),
       windows_(sized_windows(), line_.length(), instance.batch()),
       trust_(TrustModel(kind, config_), instance.initial, line_) {
@@ -323,8 +305,6 @@ void Newton<Real>::lay_out() {
     if (settles_) {
       frame_.begins = make_view<Vector<long>>("begins", slots());
       lengths_ = make_view<Vector<long>>("lengths", slots());
-    }
-    if (settles_) {
       active_.settled = make_view<Vector<long>>("settled steps", slots());
       slot_front_ = make_view<Vector<long>>("front", slots());
       slot_settled_ = make_view<Vector<Real>>("settled", slots());

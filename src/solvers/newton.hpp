@@ -24,7 +24,6 @@ class IncrementScan {
  public:
   virtual ~IncrementScan() = default;
   virtual void run(const scan::Active& active) const = 0;
-  virtual double bytes() const = 0;
 };
 
 /// How a case's windows are sized. `dim`, `inputs` and `real_bytes`: D, n and the size of a number; `step_flops`: operations

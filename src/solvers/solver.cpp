@@ -47,15 +47,12 @@ MemoryModel model_memory(const deck::Case& c, const systems::Shape& shape, int r
   const scan::Choice choice = scan::choose(c.solver.scan, width, c.batch, threads, dense);
   const scan::LaneMap map(width, local, choice.chunks);
   const double lanes = double(map.groups) * lane_width, steps = double(map.steps);
-  const double jacobian = dense ? D * D : kind->linearization == Linearization::diagonal ? D : 0;
+  const double jacobian = double(systems::jacobian_components(kind->linearization, shape.state_dim));
   const double blocks = lanes * double(systems::blocks(map.steps));
-  // Where passes are fused depends on the engine of the whole length.
-  const scan::Choice whole = scan::choose(c.solver.scan, length, c.batch, threads, dense);
-  if (fuses(*kind, c.solver, whole, c.batch, threads, c.time_ranks,
-            real * double(shape.length) * double(c.batch) * jacobian)) {
+  if (fuses(*kind, c.solver, length, c.batch, shape.state_dim, int(real), threads, c.time_ranks)) {
     // Two sides of the states, one of which the answer may lie in, drivers, and a block of steps for every thread.
     const double sides = real * lanes * (steps + 1) * D;
-    const bool apart = !windows.full || fused_drops(whole, c.batch, threads);
+    const bool apart = !windows.full || fused_drops(choice, c.batch, threads);
     if (!apart) out.answer -= real * rows * D;
     const long block = fused_block_length(static_cast<long>(D + jacobian), real);
     out.solver = sides + (apart ? sides : std::max(sides, real * rows * D)) + real * lanes * steps * n +

@@ -337,7 +337,7 @@ class CellSystem : public System<typename Cell::Real> {
   void roll_out_units(const Rows<Real>& drivers, const Matrix<Real>& initial, const Rows<Real>& states) const {
     // Threads share a step where it is long enough to wait for each other after it: where the weights would otherwise be
     // read through the second-level cache by every thread, or threads would have no sequence.
-    const int threads = static_cast<int>(Exec().concurrency());
+    const int threads = static_cast<int>(HostExec().concurrency());
     const long batch = static_cast<long>(states.extent(1));
     const double weight_bytes = double(cell_.unit_tiles().packed.size()) * sizeof(Real);
     const bool share = weight_bytes > (1 << 20) || (batch < threads && weight_bytes > (1 << 17));
@@ -345,9 +345,9 @@ class CellSystem : public System<typename Cell::Real> {
                                        : RolloutShares{static_cast<int>(std::min<long>(threads, batch)), 1};
     SpinBarrier barrier(shares.members);
     Kokkos::parallel_for("rollout",
-                         Kokkos::RangePolicy<Exec>(0, long(shares.teams) * shares.members, Kokkos::ChunkSize(1)),
+                         Kokkos::RangePolicy<HostExec>(0, long(shares.teams) * shares.members, Kokkos::ChunkSize(1)),
                          UnitRollout<Cell>(cell_, drivers, initial, states, shares, &barrier));
-    Exec().fence();  // the barrier ends here
+    HostExec().fence();  // the barrier ends here
   }
 
   template <Linearization L>
