@@ -5,6 +5,7 @@
 // Fields are explained in report.hpp. Roofs come first, as benchmarks of their own.
 #include "core/math.hpp"
 #include "report.hpp"
+#include "systems/gate_tiles.hpp"
 #include "systems/registry.hpp"
 #include "systems/system.hpp"
 
@@ -46,11 +47,12 @@ scan::Panel<Real> filled(long groups, long rows, long components) {
 }
 
 template <class Real>
-void evaluate(benchmark::State& state, const std::string& name, Linearization linearization) {
+void evaluate(benchmark::State& state, const std::string& name, Linearization linearization, bool projected) {
   const long T = state.range(0), D = state.range(1), B = state.range(2);
   const auto instance = make<Real>(name, 1, D, B);
   const systems::System<Real>& system = *instance.system;
-  const long n = system.input_dim();
+  const long n = projected ? system.projected_dim() : system.input_dim();
+  const double flops = system.flops(linearization) - (projected ? system.projected_flops() : 0);
   const long J = linearization == Linearization::dense ? D * D : linearization == Linearization::diagonal ? D : 0;
   const scan::LaneMap map(T, B, B < lane_width ? lane_width / B : 1);
   systems::Evaluation<Real> args{map,
@@ -60,12 +62,13 @@ void evaluate(benchmark::State& state, const std::string& name, Linearization li
                                  filled<Real>(map.groups, map.steps, D),
                                  filled<Real>(map.groups, map.steps, J),
                                  {}};
+  args.projected = projected;
   args.worst =
       Kokkos::View<Real***, Kokkos::LayoutRight, Memory>("worst", map.groups, systems::blocks(map.steps), lane_width);
   const double rows = double(T) * double(B);
   show_sizes(state, T, D, B);
-  judge<Real>(state, sizeof(Real) * rows * double(2 * D + n + J), rows * system.flops(linearization),
-              rows * functions_of(name, double(D)), [&] { system.evaluate(linearization, args); });
+  judge<Real>(state, sizeof(Real) * rows * double(2 * D + n + J), rows * flops, rows * functions_of(name, double(D)),
+              [&] { system.evaluate(linearization, args); });
 }
 
 template <class Real>
@@ -151,11 +154,16 @@ void add(const std::string& precision) {
       for (std::vector<long> size : sizes) {
         if (l == Linearization::dense) size[0] /= size[1];  // T·D² numbers
         if (l == Linearization::dense && size[0] < 10) continue;
-        finish(benchmark::RegisterBenchmark(
-                   (std::string("evaluate/") + system + "/" + name_of(l) + "/" + precision).c_str(),
-                   [=](benchmark::State& state) { evaluate<Real>(state, system, l); }))
-            ->ArgNames({"T", "D", "B"})
-            ->Args({size[0], size[1], size[2]});
+        for (const bool projected : {false, true}) {
+          if (projected && (l == Linearization::dense || size[1] < 2 * fewest_projected_inputs)) continue;
+          finish(benchmark::RegisterBenchmark(
+                     (std::string("evaluate/") + system + "/" + name_of(l) + "/" + (projected ? "projected/" : "") +
+                      precision)
+                         .c_str(),
+                     [=](benchmark::State& state) { evaluate<Real>(state, system, l, projected); }))
+              ->ArgNames({"T", "D", "B"})
+              ->Args({size[0], size[1], size[2]});
+        }
       }
     auto* const b = benchmark::RegisterBenchmark((std::string("sequential/") + system + "/" + precision).c_str(),
                                                  [=](benchmark::State& state) { sequential<Real>(state, system); });

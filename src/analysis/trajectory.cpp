@@ -27,7 +27,8 @@ Trajectory linearize(const systems::Instance<double>& instance, const solvers::G
   args.worst = make_view<solvers::LaneNumbers<double>>("worst", G, systems::blocks(L), lane_width);
   solvers::over_blocks(
       "pack", map, 1,
-      solvers::Pack<double>{{map, {}, {}}, {}, instance.drivers, {guess, {}, {}}, args.inputs, args.states});
+      solvers::Pack<double>{
+          {map, {}, {}}, {}, instance.drivers, {guess, {}, {}}, args.inputs, {{args.states, args.states}, {}}});
   instance.system->evaluate(systems::Linearization::dense, args);
   Exec().fence();
 

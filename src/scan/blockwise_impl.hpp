@@ -82,8 +82,11 @@ void BlockwiseScan<Element>::summarise(const Active& active, const BlockStream& 
       const int id = static_cast<int>(token.acquire());
       const detail::GroupSweep<Element> sweep{element_, map_, stream, workspace_, group, block_length_, id};
       if (detail::wholly_last(map_, group)) {
-        for (long begin = stream.settled(group); begin < map_.steps; begin += block_length_)
-          stream.look({group, begin, std::min(begin + block_length_, map_.steps), id});
+        for (long begin = stream.settled(group); begin < map_.steps;) {
+          const long end = std::min((begin / block_length_ + 1) * block_length_, map_.steps);
+          stream.look({group, begin, end, id});
+          begin = end;
+        }
       } else {
         // The state after chunk 0 comes from advancing, wherever its lanes are: see Summarise.
         const bool first = group * lane_width < map_.batch, whole = detail::wholly_first(map_, group);

@@ -47,6 +47,23 @@ struct LaneMap {
   }
 };
 
+/// Which steps of which sequences the panels hold: slots, each with consecutive steps of one sequence.
+struct Frame {
+  LaneMap map;            ///< its batch counts slots
+  Vector<int> sequences;  ///< the sequence in each slot; empty: slot j holds sequence j
+  Vector<long> begins;    ///< steps of it that lie before the window; empty: 0
+
+  KOKKOS_INLINE_FUNCTION long sequence_of(long lane) const {
+    const long slot = map.sequence_of(lane);
+    return sequences.extent(0) == 0 ? slot : sequences(slot);
+  }
+  /// t of the state before the lane's first step.
+  KOKKOS_INLINE_FUNCTION long time_of(long lane) const {
+    const long begin = begins.extent(0) == 0 ? 0 : begins(map.sequence_of(lane));
+    return begin + map.chunk_of(lane) * map.steps;
+  }
+};
+
 /// Which sequences of this rank still iterate, and which of their steps: an empty view means all.
 struct Active {
   Vector<int> sequences;

@@ -41,21 +41,7 @@ struct Iterate {
   }
 };
 
-struct Frame {
-  scan::LaneMap map;      ///< its batch counts slots
-  Vector<int> sequences;  ///< the sequence in each slot; empty: slot j holds sequence j
-  Vector<long> begins;    ///< steps of it that lie before the window; empty: 0
-
-  KOKKOS_INLINE_FUNCTION long sequence_of(long lane) const {
-    const long slot = map.sequence_of(lane);
-    return sequences.extent(0) == 0 ? slot : sequences(slot);
-  }
-  /// t of the state before the lane's first step.
-  KOKKOS_INLINE_FUNCTION long time_of(long lane) const {
-    const long begin = begins.extent(0) == 0 ? 0 : begins(map.sequence_of(lane));
-    return begin + map.chunk_of(lane) * map.steps;
-  }
-};
+using scan::Frame;
 
 /// The states of an iterate: in one panel, or in either of two, group by group, where a pass writes the next states beside
 /// the present ones.
@@ -97,10 +83,11 @@ struct Pack {
   Rows<Real> drivers;
   Iterate<Real> iterate;
   scan::Panel<Real> inputs;  ///< out
-  scan::Panel<Real> states;  ///< out, with each lane's state before its first step
+  StatePanels<Real> sides;   ///< out: the present states, with each lane's state before its first step
 
   KOKKOS_INLINE_FUNCTION void operator()(long index) const {
     const BlockItem item(index, frame.map);
+    const scan::Panel<Real>& states = sides.present(item.group);
     const int n = static_cast<int>(inputs.extent(2)), dim = static_cast<int>(states.extent(2));
     // Where all lanes move and hold the block's steps, rows are filled as they lie in memory.
     const Real* from[lane_width];
@@ -146,11 +133,12 @@ template <class Real>
 struct Unpack {
   Frame frame;
   scan::Active moving;
-  scan::Panel<Real> states;
+  StatePanels<Real> sides;
   Rows<Real> rows;
 
   KOKKOS_INLINE_FUNCTION void operator()(long index) const {
     const BlockItem item(index, frame.map);
+    const scan::Panel<Real>& states = sides.present(item.group);
     const int dim = static_cast<int>(states.extent(2));
     Real* to[lane_width];  // of the step before the first one
     long held[lane_width];

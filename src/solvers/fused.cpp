@@ -18,10 +18,12 @@ bool fuses(const SolverKind& kind, const deck::SolverConfig& config, long length
   if (config.pass == deck::Pass::fused) return true;
   const bool dense = kind.linearization == Linearization::dense;
   const scan::Choice choice = scan::choose(config.scan, length, batch, threads, dense);
+  // Blocks of many steps share weights that no cache keeps; those of a fused pass would be short.
+  if (!dense && fused_block_length(2 * dim, real_bytes) < 8) return false;
   // A sweep gives threads whole groups, separate passes give them blocks of steps.
   if (groups(choice, batch) < threads) return false;
-  // Chunks of windows are in caches as they are; where fronts creep, the ends of blocks are too coarse for them.
-  if (config.window != "full") return choice.chunks == 1 && !dense && kind.damping == Damping::none;
+  // Chunks of windows are in caches as they are.
+  if (config.window != "full") return choice.chunks == 1;
   // Evaluating twice costs less than storing dense Jacobians where these do not fit in a cache.
   constexpr double cache = 33554432;
   const double jacobians = double(length) * double(batch) * double(dim * dim) * real_bytes;
@@ -41,17 +43,20 @@ template <class Real>
 FusedPass<Real>::FusedPass(const SolverKind& kind, const deck::SolverConfig& config,
                            std::shared_ptr<const systems::System<Real>> system, const Guess<Real>& guess,
                            const Frame& frame, const scan::Active& active, const FusedArrays<Real>& arrays,
-                           std::unique_ptr<FusedScan> scan)
+                           const Tolerances& tolerances, std::unique_ptr<FusedScan> scan)
     : config_(config),
       frame_(frame),
       active_(active),
       arrays_(arrays),
       scan_(std::move(scan)),
       update_{frame,         active,          guess,        config.guard, static_cast<Real>(overflow),
-              arrays.states, arrays.residual, arrays.moved, arrays.resets} {
+              arrays.states, arrays.residual, arrays.moved, arrays.resets},
+      tolerances_(tolerances),
+      passed_(tolerances.size() * static_cast<std::size_t>(frame.map.groups * lane_width)) {
   for (int side : {0, 1}) {
-    const systems::Evaluation<Real> args{
-        frame.map, active, arrays.states.sides[side], arrays.inputs, arrays.residual, arrays.jacobian, arrays.worst};
+    const systems::Evaluation<Real> args{frame.map,     active,          arrays.states.sides[side],
+                                         arrays.inputs, arrays.residual, arrays.jacobian,
+                                         arrays.worst,  arrays.projected};
     differentiate_[side] = system->evaluate_blocks(kind.linearization, args);
     value_[side] = system->evaluate_blocks(Linearization::zero, args);
   }
@@ -62,14 +67,65 @@ long FusedPass<Real>::settled(long group) const {
   return active_.settled_steps(frame_.map, group);
 }
 
+/// Settled steps of a lane.
+template <class Real>
+long FusedPass<Real>::settled_of(long lane) const {
+  if (active_.settled.extent(0) == 0 || lane >= frame_.map.lanes()) return 0;
+  const long steps = active_.settled(frame_.map.sequence_of(lane)) - frame_.map.chunk_of(lane) * frame_.map.steps;
+  return std::clamp(steps, 0L, frame_.map.steps);
+}
+
+/// Before a group's first block of a pass: what is known of its lanes is of the pass before.
+template <class Real>
+void FusedPass<Real>::renew(const scan::StepBlock& block) const {
+  if (block.begin != settled(block.group)) return;
+  for (int w = 0; w < lane_width; ++w) {
+    const long lane = block.group * lane_width + w;
+    for (std::size_t which = 0; which < tolerances_.size(); ++which)
+      passed_[which * passed_.size() / tolerances_.size() + static_cast<std::size_t>(lane)] = {block.begin, Real(0)};
+    // The block may begin within one of the evaluation's blocks.
+    arrays_.worst(block.group, block.begin / block_steps, w) = Real(0);
+    arrays_.moved(block.group, block.begin / block_steps, w) = Real(0);
+    arrays_.resets(block.group, block.begin / block_steps, w) = 0;
+  }
+}
+
+/// Moves the lanes' fronts through a block whose residuals have just been made.
+template <class Real>
+void FusedPass<Real>::find_fronts(const scan::StepBlock& block) const {
+  const scan::Panel<Real>& residual = arrays_.residual;
+  for (std::size_t which = 0; which < tolerances_.size(); ++which)
+    for (int w = 0; w < lane_width; ++w) {
+      const long lane = block.group * lane_width + w;
+      Passed& passed = passed_[which * passed_.size() / tolerances_.size() + static_cast<std::size_t>(lane)];
+      if (passed.steps != block.begin) continue;
+      const Real worst = arrays_.worst(block.group, block.begin / block_steps, w);
+      if (worst <= tolerances_[which]) {
+        passed = {block.end, larger(passed.largest, worst)};
+        continue;
+      }
+      for (const long settled = settled_of(lane); passed.steps < block.end; ++passed.steps) {
+        Real here(0);
+        for (int i = 0; i < static_cast<int>(residual.extent(2)) && passed.steps >= settled; ++i)
+          here = larger(here, magnitude(residual(block.buffer, passed.steps - block.begin, i, w)));
+        if (!(here <= tolerances_[which])) break;
+        passed.largest = larger(passed.largest, here);
+      }
+    }
+}
+
 template <class Real>
 void FusedPass<Real>::look(const scan::StepBlock& block) const {
+  renew(block);
   value_[arrays_.states.side_of(block.group)](block);
+  find_fronts(block);
 }
 
 template <class Real>
 void FusedPass<Real>::fill(const scan::StepBlock& block) const {
+  renew(block);
   differentiate_[arrays_.states.side_of(block.group)](block);
+  find_fronts(block);
   const scan::Panel<Real>& jacobian = arrays_.jacobian;
   const scan::Panel<Real>& residual = arrays_.residual;
   if (config_.damping_factor != 0 || config_.clip_jacobians) {
@@ -77,11 +133,8 @@ void FusedPass<Real>::fill(const scan::StepBlock& block) const {
                                     config_.clip_jacobians};
     shape.rows(block.buffer, 0, block.steps());
   }
-  if (active_.settled.extent(0) == 0) return;
   for (int w = 0; w < lane_width; ++w) {
-    const long lane = block.group * lane_width + w;
-    if (lane >= frame_.map.lanes()) return;
-    const long front = active_.settled(frame_.map.sequence_of(lane)) - frame_.map.chunk_of(lane) * frame_.map.steps;
+    const long front = settled_of(block.group * lane_width + w);
     for (long k = block.begin; k < std::min(block.end, front); ++k) {
       const long row = k - block.begin;
       for (int i = 0; i < static_cast<int>(residual.extent(2)); ++i) residual(block.buffer, row, i, w) = Real(0);
@@ -100,7 +153,7 @@ void FusedPass<Real>::start() {
   const StatePanels<Real>& states = arrays_.states;
   const std::size_t row = states.sides[0].extent(2) * lane_width;
   for (long group = 0; group < frame_.map.groups; ++group)
-    std::copy_n(&states.sides[0](group, 0, 0, 0), row, &states.sides[1](group, 0, 0, 0));
+    std::copy_n(&states.present(group)(group, 0, 0, 0), row, &states.next(group)(group, 0, 0, 0));
 }
 
 template <class Real>
@@ -115,7 +168,7 @@ void FusedPass<Real>::look(bool last) {
       if (!active_.group(map, item.group) || settled(item.group) >= item.end) return;
       const long buffer = token.acquire();
       for (long begin = item.begin; begin < item.end; begin += each)
-        look({item.group, begin, std::min(begin + each, item.end), buffer});
+        value_[arrays_.states.side_of(item.group)]({item.group, begin, std::min(begin + each, item.end), buffer});
       token.release(static_cast<int>(buffer));
     });
   } else if (scan_->summarises()) {
@@ -126,32 +179,22 @@ void FusedPass<Real>::look(bool last) {
 }
 
 template <class Real>
-std::vector<long> FusedPass<Real>::fronts(double tolerance) const {
+std::vector<typename FusedPass<Real>::Passed> FusedPass<Real>::fronts(int which) const {
   const scan::LaneMap& map = frame_.map;
-  std::vector<long> fronts(static_cast<std::size_t>(map.batch), 0);
+  std::vector<Passed> fronts(static_cast<std::size_t>(map.batch));
+  const std::size_t first = static_cast<std::size_t>(which) * passed_.size() / tolerances_.size();
   for (long slot = 0; slot < map.batch; ++slot) {
-    long& steps = fronts[static_cast<std::size_t>(slot)];
+    Passed& all = fronts[static_cast<std::size_t>(slot)];
     for (long lane = slot; lane < map.lanes(); lane += map.batch) {
+      // Groups that are settled as a whole are not looked at any more.
+      const Passed& here = passed_[first + static_cast<std::size_t>(lane)];
       const long held = map.steps_of(lane);
-      long here = 0;
-      while (here < held &&
-             double(arrays_.worst(lane / lane_width, here / block_steps, lane % lane_width)) <= tolerance)
-        here = std::min(here + block_steps, held);
-      steps += here;
-      if (here < held) break;
+      all.steps += std::min(here.steps, held);
+      all.largest = larger(all.largest, here.largest);
+      if (here.steps < held) break;
     }
   }
   return fronts;
-}
-
-template <class Real>
-double FusedPass<Real>::largest_before(long slot, long steps) const {
-  const scan::LaneMap& map = frame_.map;
-  Real largest(0);
-  for (long lane = slot; lane < map.lanes() && steps > 0; lane += map.batch, steps -= map.steps)
-    for (long k = 0; k < std::min(steps, map.steps_of(lane)); k += block_steps)
-      largest = std::max(largest, arrays_.worst(lane / lane_width, k / block_steps, lane % lane_width));
-  return double(largest);
 }
 
 template <class Real>
@@ -180,6 +223,10 @@ void FusedPass<Real>::step(const std::vector<long>& fronts) {
       for (long k = row; k <= last; ++k)
         for (int i = 0; i < static_cast<int>(arrays_.residual.extent(2)); ++i)
           states.next(group)(group, k, i, w) = states.present(group)(group, k, i, w);
+      for (long block = 0; (block + 1) * block_steps <= last; ++block) {  // no pass looks at it again
+        arrays_.moved(group, block, w) = Real(0);
+        arrays_.resets(group, block, w) = 0;
+      }
     }
     states.side(group) = 1 - states.side(group);
   });

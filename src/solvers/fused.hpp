@@ -8,6 +8,7 @@
 /// again. Iterates are those of separate passes up to rounding.
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "scan/blockwise.hpp"
@@ -40,7 +41,8 @@ long fused_block_length(long components, double real_bytes);
 /// The numbers a pass works on, by views of those who own them.
 template <class Real>
 struct FusedArrays {
-  scan::Panel<Real> inputs;              ///< (group, steps, n, lane)
+  scan::Panel<Real> inputs;              ///< (group, steps, n or what projections take, lane)
+  bool projected;                        ///< what inputs are
   StatePanels<Real> states;              ///< two sides
   scan::Panel<Real> residual, jacobian;  ///< (buffer, block, …, lane)
   LaneNumbers<Real> worst, moved;        ///< (group, block, lane): the largest |r| and |Δs|
@@ -50,18 +52,25 @@ struct FusedArrays {
 template <class Real>
 class FusedPass : private scan::BlockStream {
  public:
+  /// Fronts end before the first residual that is larger than one of these.
+  using Tolerances = std::array<Real, 2>;
+
   FusedPass(const SolverKind& kind, const deck::SolverConfig& config,
             std::shared_ptr<const systems::System<Real>> system, const Guess<Real>& guess, const Frame& frame,
-            const scan::Active& active, const FusedArrays<Real>& arrays, std::unique_ptr<FusedScan> scan);
+            const scan::Active& active, const FusedArrays<Real>& arrays, const Tolerances& tolerances,
+            std::unique_ptr<FusedScan> scan);
 
-  /// After states were packed into side 0: nothing writes the states before the first steps again.
+  /// After states were packed: nothing writes the states before the first steps again.
   void start();
   /// Evaluates the present states of active sequences; unless `last`, also makes or prepares their next ones.
   void look(bool last);
-  /// Steps of each slot, by whole blocks from its first, whose residuals are at most `tolerance`, as the last look found.
-  std::vector<long> fronts(double tolerance) const;
-  /// The largest residual of a slot's first steps, a number of whole blocks.
-  double largest_before(long slot, long steps) const;
+  /// The steps of a slot, from its first, whose residuals are at most a tolerance, and the largest of these.
+  struct Passed {
+    long steps = 0;
+    Real largest = 0;
+  };
+  /// Of all slots, as the last look found, by the `which`-th tolerance.
+  std::vector<Passed> fronts(int which) const;
   /// The next states become the present ones for the sequences that are active now; the others keep theirs.
   /// @param fronts steps of each slot that keep theirs, too, and that further passes leave out
   void step(const std::vector<long>& fronts);
@@ -74,6 +83,10 @@ class FusedPass : private scan::BlockStream {
   void look(const scan::StepBlock& block) const override;
   void take(const scan::StepBlock& block) const override;
 
+  long settled_of(long lane) const;
+  void renew(const scan::StepBlock& block) const;
+  void find_fronts(const scan::StepBlock& block) const;
+
   deck::SolverConfig config_;
   Frame frame_;
   scan::Active active_;
@@ -83,6 +96,8 @@ class FusedPass : private scan::BlockStream {
   using Evaluation = typename systems::System<Real>::BlockEvaluation;
   Evaluation differentiate_[2], value_[2];  ///< of either side
   std::vector<int> moving_;                 ///< sequences that the pass moves
+  Tolerances tolerances_;
+  mutable std::vector<Passed> passed_;  ///< (tolerance, lane) of this pass; a group's lanes belong to one thread
 };
 
 extern template class FusedPass<float>;

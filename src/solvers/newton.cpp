@@ -182,6 +182,9 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
                (windowed_ || kind.damping == Damping::none || config_.sigma2_adaptive)),
       fuses_(fuses(kind, config_, line_.longest(), global_batch_, instance.system->state_dim(), sizeof(Real), threads_,
                    line_.whole() ? 1 : 2)),
+      // In a window steps are evaluated some times while they are in a cache. At full length a projection would take the
+      // memory of several arrays of states.
+      projects_(windowed_ && instance.system->projected_dim() > 0),
       drops_(windowed_ || !fuses_ || fused_drops(choose_scan(), global_batch_, threads_)),
       windows_(sized_windows(), line_.length(), instance.batch()),
       trust_(TrustModel(kind, config_), instance.initial, line_) {
@@ -219,28 +222,29 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
 
 template <class Real>
 WindowModel Newton<Real>::sized_windows() const {
-  WindowModel model =
-      window_model(kind_, config_, instance_.system->state_dim(), instance_.system->input_dim(), sizeof(Real),
-                   instance_.system->flops(kind_.linearization) + scan_flops(true), global_batch_, threads_);
+  WindowModel model = window_model(kind_, config_, instance_.system->state_dim(), input_numbers(), sizeof(Real),
+                                   evaluation_flops() + scan_flops(true), global_batch_, threads_, fuses_);
   if (!drops_) model.move_cost = std::numeric_limits<double>::infinity();
   return model;
 }
 
 WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& config, long dim, long inputs,
-                         double real_bytes, double step_flops, long batch, int threads) {
+                         double real_bytes, double step_flops, long batch, int threads, bool fused) {
   WindowModel model;
   model.full = config.window == "full";
   if (model.full) return model;
   const bool dense = kind.linearization == Linearization::dense;
   model.tolerance = config.tolerance;
   model.eager = !dense;
+  // Quadratic convergence ends abruptly; what falls more slowly there is a front that creeps.
+  model.waits = !dense ? 0.8 : kind.damping == Damping::none ? 0.02 : 0;
   model.move_cost = dense ? 0.1 : 0.25;  // copying against an iteration
   if (config.window != "auto") {
     model.start = model.smallest = model.largest = steps_in(config.window);
     return model;
   }
   // What a step of a frame takes, over all sequences, and what launching and joining an iteration's kernels costs.
-  const double components = double(2 * dim + inputs + jacobian_components(kind.linearization, dim));
+  const double components = double(2 * dim + inputs + (fused ? 0 : jacobian_components(kind.linearization, dim)));
   model.smallest = tuning::smallest_window;
   model.start = tuning::first_window;
   model.largest = std::max(model.start,
@@ -258,17 +262,30 @@ scan::Choice Newton<Real>::choose_scan(long width) const {
                       kind_.linearization == Linearization::dense);
 }
 
+/// Numbers that a frame holds of a step's inputs.
+template <class Real>
+long Newton<Real>::input_numbers() const {
+  return projects_ ? instance_.system->projected_dim() : instance_.system->input_dim();
+}
+
+/// Of an iteration, for one step of one sequence.
+template <class Real>
+double Newton<Real>::evaluation_flops() const {
+  return instance_.system->flops(kind_.linearization) - (projects_ ? instance_.system->projected_flops() : 0);
+}
+
 /// Makes room for the steps and groups of `map`.
 template <class Real>
 void Newton<Real>::allocate(const scan::LaneMap& map) {
-  const long dim = instance_.system->state_dim(), n = instance_.system->input_dim();
+  const long dim = instance_.system->state_dim();
   const long G = map.groups, L = map.steps, J = jacobian_components(kind_.linearization, dim);
   if (long(worst_.extent(0)) >= G && long(inputs_.extent(1)) == L) return;
   // Where iterations are fused, residuals and Jacobians are those of one block a thread.
   const long rows = fuses_ ? scan::buffers() : G;
   const long steps = fuses_ ? std::min(fused_block_length(dim + J, sizeof(Real)), L) : L;
   states_.sides[0] = states_.sides[1] = make_view<scan::Panel<Real>>("states", G, L + 1, dim, lane_width);
-  inputs_ = make_view<scan::Panel<Real>>("inputs", G, L, n, lane_width);
+  inputs_ = make_view<scan::Panel<Real>>("inputs", G, L, input_numbers(), lane_width);
+  if (projects_) Kokkos::deep_copy(Exec(), inputs_, Real(0));  // padding gets no projections
   residual_ = make_view<scan::Panel<Real>>("residual", rows, steps, dim, lane_width);
   jacobian_ = make_view<scan::Panel<Real>>("jacobian", rows, steps, J, lane_width);
   worst_ = make_view<LaneNumbers<Real>>("worst", G, blocks(L), lane_width);
@@ -316,9 +333,13 @@ void Newton<Real>::lay_out() {
         return std::unique_ptr<FusedScan>(
             std::make_unique<ElementFusedScan<decltype(element)>>(map, element, residual_.extent(1)));
       });
+      // Steps of a window settle where residuals are within the tolerance, at full length where they are nothing.
+      using Tolerances = typename FusedPass<Real>::Tolerances;
+      const Real tolerance = static_cast<Real>(config_.tolerance);
       fused_ = std::make_unique<FusedPass<Real>>(
           kind_, config_, instance_.system, iterate_.guess, frame_, active_,
-          FusedArrays<Real>{inputs_, states_, residual_, jacobian_, worst_, moved_, resets_}, std::move(scan));
+          FusedArrays<Real>{inputs_, projects_, states_, residual_, jacobian_, worst_, moved_, resets_},
+          windowed_ ? Tolerances{tolerance, tolerance * Real(1e-5)} : Tolerances{}, std::move(scan));
     } else {
       scan_ = make_scan<Real>(kind_, config_, trust_, choice_.engine, map, jacobian_, residual_, line_);
     }
@@ -365,16 +386,18 @@ void Newton<Real>::pack(const std::vector<char>& slots) {
     Kokkos::parallel_for("unsettle", Kokkos::RangePolicy<Exec>(0, this->slots()),
                          Unsettle<Real>{moving_, active_.settled, slot_settled_});
   }
-  over_blocks("pack", frame_.map, 1,
-              Pack<Real>{frame_, moving_, instance_.drivers, iterate_, inputs_, states_.sides[0]});
+  over_blocks(
+      "pack", frame_.map, 1,
+      Pack<Real>{frame_, moving_, instance_.drivers, iterate_, projects_ ? scan::Panel<Real>() : inputs_, states_});
+  if (projects_) instance_.system->project({frame_, moving_, instance_.drivers, inputs_});
   if (fused_) fused_->start();
 }
 
 template <class Real>
 void Newton<Real>::unpack(const std::vector<char>& slots) {
   select(slots, moving_);
-  if (fused_) fused_->gather();
-  over_blocks("unpack", frame_.map, 1, Unpack<Real>{frame_, moving_, states_.sides[0], answer_});
+  if (fused_ && !drops_) fused_->gather();  // the answer lies where side 1 is
+  over_blocks("unpack", frame_.map, 1, Unpack<Real>{frame_, moving_, states_, answer_});
   const auto touched = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), touched_);
   for (std::size_t j = 0; j < slots.size(); ++j) {
     const Windows::Slot& slot = windows_.slots()[j];
@@ -421,7 +444,7 @@ void Newton<Real>::evaluate(bool last) {
   const Linearization linearization = last ? Linearization::zero : kind_.linearization;
   pass_on_states();
   instance_.system->evaluate(linearization,
-                             {frame_.map, active_, states_.sides[0], inputs_, residual_, jacobian_, worst_});
+                             {frame_.map, active_, states_.sides[0], inputs_, residual_, jacobian_, worst_, projects_});
   const bool shaped = config_.damping_factor != 0 || config_.clip_jacobians;
   if (shaped && linearization == kind_.linearization && jacobian_.extent(2) > 0)
     over_blocks("shape Jacobians", frame_.map, 1,
@@ -429,33 +452,33 @@ void Newton<Real>::evaluate(bool last) {
                                     config_.clip_jacobians});
 }
 
-/// The same of fused passes, which keep no residuals but the largest of each block: fronts are at the ends of blocks.
-/// A window's front is that of FindFront; the pass that found it moved the steps before it, which `step` takes back. At full
-/// length those steps did not move: the next pass leaves them out.
+/// The same of fused passes, which find fronts on their way. A window's front is that of FindFront; the pass that found it
+/// moved the steps before it, which `step` takes back. At full length those steps did not move: the next pass leaves them
+/// out.
 template <class Real>
-void Newton<Real>::find_block_fronts(std::vector<double>& residual) {
-  if (!windowed_) {
-    front_ = next_front_;
-    passed_ = next_front_ = fused_->fronts(0);
-    settled_.assign(residual.size(), 0.0);
-    return;
-  }
-  const std::vector<long> within = fused_->fronts(config_.tolerance), far = fused_->fronts(1e-5 * config_.tolerance);
+void Newton<Real>::find_fused_fronts(std::vector<double>& residual) {
+  const auto within = fused_->fronts(0), far = fused_->fronts(1);
+  if (!windowed_) front_ = next_front_;
   const auto reached = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), reached_);
-  front_.resize(within.size());
-  settled_.resize(within.size());
+  settled_.resize(within.size(), 0.0);
   for (std::size_t j = 0; j < within.size(); ++j) {
+    if (!windowed_) {
+      next_front_[j] = within[j].steps;
+      continue;
+    }
     const Windows::Slot& slot = windows_.slots()[j];
-    const long twice = std::min(within[j], reached(slot.sequence) - slot.begin);
-    front_[j] = within[j] == slot.length ? within[j] : std::max({0L, twice, far[j]});
+    const long twice = std::min(within[j].steps, reached(slot.sequence) - slot.begin);
+    const bool by_far = within[j].steps < slot.length && far[j].steps > twice;
     if (next_front_[j] == 0) settled_[j] = 0;  // nothing was settled since the window was packed
-    settled_[j] = std::max(settled_[j], fused_->largest_before(static_cast<long>(j), front_[j]));
+    settled_[j] = std::max(settled_[j], double(by_far ? far[j].largest : within[j].largest));
     residual[j] = std::max(residual[j], settled_[j]);
-    reached(slot.sequence) = slot.begin + within[j];
+    next_front_[j] = within[j].steps == slot.length ? slot.length : by_far ? far[j].steps : std::max(0L, twice);
+    reached(slot.sequence) = slot.begin + within[j].steps;
   }
+  if (windowed_) front_ = next_front_;
+  passed_ = next_front_;
   Kokkos::deep_copy(Exec(), reached_, reached);
   Exec().fence();
-  passed_ = next_front_ = front_;
 }
 
 /// Finds how far all slots are settled and takes these steps out of the recurrence. Along a time line steps are settled
@@ -463,7 +486,7 @@ void Newton<Real>::find_block_fronts(std::vector<double>& residual) {
 template <class Real>
 std::vector<double> Newton<Real>::find_fronts(std::vector<double> residual) {
   if (fused_) {
-    find_block_fronts(residual);
+    find_fused_fronts(residual);
     return residual;
   }
   const Kokkos::RangePolicy<Exec> each(0, slots());
@@ -525,6 +548,21 @@ double Newton<Real>::outside(const Recording<Real>& recording, long sequence, lo
   return sum;
 }
 
+/// Follows the errors of the steps that no window holds: only moderate numbers are subtracted, errors of the guess, since
+/// states ahead of a front may be as large as they like.
+template <class Real>
+void Newton<Real>::compare_outside(const Recording<Real>& recording, const Windows::Slot& window) {
+  Outside& o = outside_[static_cast<std::size_t>(window.sequence)];
+  const long end = window.begin + window.length, length = line_.length();
+  o.behind += outside(recording, window.sequence, o.settled, window.begin);
+  o.settled = window.begin;
+  if (end > o.horizon) {
+    o.beyond = end == length ? 0 : o.beyond - outside(recording, window.sequence, o.horizon, end);
+    o.horizon = end;
+  }
+  o.between = outside(recording, window.sequence, end, o.horizon);
+}
+
 /// Slides, resizes and drops windows where that is worth it.
 template <class Real>
 void Newton<Real>::move_windows(Status& status, Recording<Real>* recording, Stopwatch& watch) {
@@ -544,14 +582,14 @@ void Newton<Real>::move_windows(Status& status, Recording<Real>* recording, Stop
   windows_.apply(change);
   if (recording && settles_ && line_.whole()) {
     watch.pause();
-    const auto change_of = [&](const Windows::Slot& slot, double sign) {
-      outside_[static_cast<std::size_t>(slot.sequence)] +=
-          sign * outside(*recording, slot.sequence, slot.begin, slot.begin + slot.length);
-    };
+    // Where windows are now; those of finished sequences are beyond their last steps.
+    std::vector<Windows::Slot> now;
     for (std::size_t j = 0; j < before.size(); ++j)
-      if (leaving[j]) change_of(before[j], 1);
+      if (leaving[j]) now.push_back({before[j].sequence, before[j].begin + before[j].length, 0});
     for (std::size_t j = 0; j < windows_.slots().size(); ++j)
-      if (change.moving[j]) change_of(windows_.slots()[j], -1);
+      for (Windows::Slot& slot : now)
+        if (change.moving[j] && slot.sequence == windows_.slots()[j].sequence) slot = windows_.slots()[j];
+    for (const Windows::Slot& slot : now) compare_outside(*recording, slot);
     watch.go_on();
   }
   if (change.reframe) {
@@ -586,7 +624,7 @@ std::vector<double> Newton<Real>::steps_worked(const std::vector<char>& active) 
       const long here = std::max(0L, front_[slot] - map.chunk_of(lane) * map.steps);
       if (active[slot] && here < held(lane)) settled = std::min(settled, here);
     }
-    if (settled < map.steps) settled -= settled % block_steps;
+    if (settled < map.steps && !fuses_) settled -= settled % block_steps;
     for (long lane = first; lane < end; ++lane)
       steps[static_cast<std::size_t>(map.sequence_of(lane))] += double(std::max(0L, held(lane) - settled));
   }
@@ -616,7 +654,8 @@ void Newton<Real>::record_mad(const Status& status, long iteration, Recording<Re
               Compare<Real>{frame_, states_, recording.oracle, static_cast<int>(recording.measure.first),
                             static_cast<int>(recording.measure.count), sums});
   const auto host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), sums);
-  std::vector<double> mad = outside_;
+  std::vector<double> mad;
+  for (const Outside& o : outside_) mad.push_back(o.behind + o.between + o.beyond);
   for (long lane = 0; lane < map.lanes(); ++lane)
     for (long block = 0; block < blocks(map.steps); ++block)
       mad[static_cast<std::size_t>(sequence(map.sequence_of(lane)))] +=
@@ -638,9 +677,12 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
   record::History* const history = recording ? &recording->history : nullptr;
   if (history) {
     *history = record::History{};
-    outside_.assign(static_cast<std::size_t>(batch), 0.0);
-    for (const Windows::Slot& slot : windows_.slots())
-      outside_[static_cast<std::size_t>(slot.sequence)] = outside(*recording, slot.sequence, slot.length, length);
+    outside_.assign(static_cast<std::size_t>(batch), {});
+    for (const Windows::Slot& slot : windows_.slots()) {
+      Outside& o = outside_[static_cast<std::size_t>(slot.sequence)];
+      o.horizon = slot.length;
+      o.beyond = outside(*recording, slot.sequence, slot.length, length);
+    }
   }
   Stopwatch watch;
   const auto pause = [&] {
@@ -803,12 +845,13 @@ double Newton<Real>::flops(double passes) const {
   const bool summarised = choice_.engine != scan::Engine::serial && choice_.chunks > 1;
   const double evaluations = fuses_ && summarised ? 2 : 1;
   return passes * double(instance_.length()) * double(instance_.batch()) *
-         (evaluations * instance_.system->flops(kind_.linearization) + scan_flops(summarised) + 2 * D);
+             (evaluations * evaluation_flops() + scan_flops(summarised) + 2 * D) +
+         (projects_ ? double(instance_.length()) * double(instance_.batch()) * instance_.system->projected_flops() : 0);
 }
 
 template <class Real>
 double Newton<Real>::bytes(double passes) const {
-  const double D = double(instance_.system->state_dim()), n = double(instance_.system->input_dim());
+  const double D = double(instance_.system->state_dim()), n = double(input_numbers());
   const double J = double(jacobian_components(kind_.linearization, instance_.system->state_dim()));
   const double scans = choice_.engine == scan::Engine::serial || choice_.chunks == 1 ? 1 : 2;
   // evaluate: read s, u, write r, J; scan: read r, J (twice where chunked), write δ; update: read δ, s, write s

@@ -26,10 +26,10 @@ class IncrementScan {
   virtual void run(const scan::Active& active) const = 0;
 };
 
-/// How a case's windows are sized. `dim`, `inputs` and `real_bytes`: D, n and the size of a number; `step_flops`: operations
-/// of an iteration for one step of one sequence; `batch`: sequences of all ranks.
+/// How a case's windows are sized. `dim`, `inputs` and `real_bytes`: D, numbers that inputs of a step are and the size of
+/// one; `step_flops`: operations of an iteration for one step of one sequence; `batch`: sequences of all ranks.
 WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& config, long dim, long inputs,
-                         double real_bytes, double step_flops, long batch, int threads);
+                         double real_bytes, double step_flops, long batch, int threads, bool fused);
 
 template <class Real>
 class Newton : public Solver<Real> {
@@ -46,12 +46,22 @@ class Newton : public Solver<Real> {
  private:
   struct Status;  ///< of the sequences during a solve
   struct Stopwatch;
+  /// Σ |s − oracle| of a sequence's steps that its window does not hold.
+  struct Outside {
+    long settled = 0;    ///< steps that a window has left behind
+    long horizon = 0;    ///< steps that a window has ever reached
+    double behind = 0;   ///< of the settled ones
+    double between = 0;  ///< of those from the window to the horizon
+    double beyond = 0;   ///< of the guess from there on
+  };
 
   long slots() const { return static_cast<long>(windows_.slots().size()); }
   long sequence(long slot) const { return windows_.slots()[static_cast<std::size_t>(slot)].sequence; }
 
   void start();
   void lay_out();
+  long input_numbers() const;
+  double evaluation_flops() const;
   scan::Choice choose_scan(long width = 0) const;
   WindowModel sized_windows() const;
   void allocate(const scan::LaneMap& map);
@@ -62,10 +72,11 @@ class Newton : public Solver<Real> {
   void pass_on_states();
   void evaluate(bool last);
   std::vector<double> find_fronts(std::vector<double> residual);
-  void find_block_fronts(std::vector<double>& residual);
+  void find_fused_fronts(std::vector<double>& residual);
   void advance();
   void move_windows(Status& status, Recording<Real>* recording, Stopwatch& watch);
   void finish();
+  void compare_outside(const Recording<Real>& recording, const Windows::Slot& window);
   double outside(const Recording<Real>& recording, long sequence, long begin, long end);
   void record_mad(const Status& status, long iteration, Recording<Real>& recording);
   std::vector<double> steps_worked(const std::vector<char>& active) const;
@@ -80,9 +91,10 @@ class Newton : public Solver<Real> {
   int threads_;
   std::function<void(double)> progress_;
   bool windowed_;
-  bool settles_;  ///< whether settled steps are left out
-  bool fuses_;    ///< whether iterations are fused
-  bool drops_;    ///< whether finished sequences leave the frame
+  bool settles_;   ///< whether settled steps are left out
+  bool fuses_;     ///< whether iterations are fused
+  bool projects_;  ///< whether windows hold projected inputs
+  bool drops_;     ///< whether finished sequences leave the frame
   long max_iterations_;
   Windows windows_;
   scan::Choice choice_;
@@ -90,7 +102,7 @@ class Newton : public Solver<Real> {
   Iterate<Real> iterate_;
   Vector<long> touched_;          ///< of iterate_
   Vector<long> reached_;          ///< steps of each sequence whose residual passed at the last evaluation
-  std::vector<double> outside_;   ///< Σ |s − oracle| of each sequence outside of its window, while recording
+  std::vector<Outside> outside_;  ///< of each sequence, while recording
   std::vector<long> front_;       ///< settled steps of each slot's window, or of this rank's segment
   std::vector<long> next_front_;  ///< of the next pass, where iterations are fused
   std::vector<long> passed_;      ///< settled steps of each slot's window, or of all segments together

@@ -41,26 +41,28 @@ MemoryModel model_memory(const deck::Case& c, const systems::Shape& shape, int r
   if (!kind || !kind->iterative) return out;
   const bool dense = kind->linearization == Linearization::dense;
   // Panels hold a window; an automatic one may grow to its largest (the cost of a step only matters for when).
-  const WindowModel windows =
-      window_model(*kind, c.solver, shape.state_dim, shape.input_dim, real, 1, c.batch, threads);
+  const bool projects = c.solver.window != "full" && shape.projected_dim > 0;
+  const long inputs = projects ? shape.projected_dim : shape.input_dim;
+  const bool fused = fuses(*kind, c.solver, length, c.batch, shape.state_dim, int(real), threads, c.time_ranks);
+  const WindowModel windows = window_model(*kind, c.solver, shape.state_dim, inputs, real, 1, c.batch, threads, fused);
   const long width = windows.full ? length : std::min(length, windows.largest);
   const scan::Choice choice = scan::choose(c.solver.scan, width, c.batch, threads, dense);
   const scan::LaneMap map(width, local, choice.chunks);
   const double lanes = double(map.groups) * lane_width, steps = double(map.steps);
   const double jacobian = double(systems::jacobian_components(kind->linearization, shape.state_dim));
   const double blocks = lanes * double(systems::blocks(map.steps));
-  if (fuses(*kind, c.solver, length, c.batch, shape.state_dim, int(real), threads, c.time_ranks)) {
+  if (fused) {
     // Two sides of the states, one of which the answer may lie in, drivers, and a block of steps for every thread.
     const double sides = real * lanes * (steps + 1) * D;
     const bool apart = !windows.full || fused_drops(choice, c.batch, threads);
     if (!apart) out.answer -= real * rows * D;
     const long block = fused_block_length(static_cast<long>(D + jacobian), real);
-    out.solver = sides + (apart ? sides : std::max(sides, real * rows * D)) + real * lanes * steps * n +
+    out.solver = sides + (apart ? sides : std::max(sides, real * rows * D)) + real * lanes * steps * double(inputs) +
                  real * double(threads) * lane_width * double(std::min(block, map.steps)) * (D + jacobian) +
                  blocks * (2 * real + sizeof(int));
     return out;
   }
-  out.solver = real * lanes * ((steps + 1) * D + steps * (D + n + jacobian));
+  out.solver = real * lanes * ((steps + 1) * D + steps * (D + double(inputs) + jacobian));
   // The smoother keeps covariances, gains and offsets besides.
   if (c.solver.smoother) out.solver += real * lanes * steps * (2 * jacobian + D);
   out.solver += blocks * (real + sizeof(int));

@@ -10,8 +10,9 @@ namespace {
 
 // A width is measured over this many widths of progress; a wider one must be better by this factor to be kept; a width
 // that costs this many times what the best did has stalled.
-// Where whole windows settle, a wider one saves iterations and may cost a little more.
-constexpr double measured_widths = 2, better = 0.97, no_worse = 1.05, stalled = 2.5;
+// Where whole windows settle, a wider one saves iterations and may cost a little more (costs are coarse there: a window
+// takes four iterations or five); one that is much better is widened at once by twice as much.
+constexpr double measured_widths = 2, much_better = 0.8, better = 0.97, no_worse = 1.15, stalled = 2.5;
 /// Before anything is known, a front that has not crossed a quarter of its window in so many iterations has stalled, unless
 /// that is as fast as a step an iteration, which exact prefixes alone give.
 constexpr long patience = 48;
@@ -86,12 +87,16 @@ void Windows::stop_stalls(Progress& p) {
 void Windows::search() {
   double live = 0;
   for (const Slot& slot : slots_) live += progress_[static_cast<std::size_t>(slot.sequence)].finished == 0;
-  if (live == 0 || search_.advance < measured_widths * double(search_.width) * live) return;
+  if (live == 0 || search_.advance < (search_.whole ? 2 : 1) * measured_widths * double(search_.width) * live) return;
   const double cost = search_.iterations * (double(search_.width) + model_.overhead) / search_.advance;
   // A front that creeps within its window gains nothing from steps further ahead, unless iterations themselves cost more.
-  const bool mostly_whole = 2 * search_.wholes > search_.moves;
+  // Windows that settle as a whole, or are a third behind their front whenever they move.
+  const bool mostly_whole =
+      2 * search_.wholes > search_.moves || 3 * search_.advance > double(search_.width) * double(search_.moves);
+  search_.whole = mostly_whole;
   const bool worth_growing = model_.eager || mostly_whole || model_.overhead > double(search_.width);
-  const auto wider = [&] { return search_.growing && worth_growing ? 2 * search_.width : search_.width; };
+  const bool pays = mostly_whole && search_.best_cost > 0 && cost < much_better * search_.best_cost;
+  const auto wider = [&] { return search_.growing && worth_growing ? (pays ? 4 : 2) * search_.width : search_.width; };
   if (search_.best_cost == 0 || cost < (mostly_whole ? no_worse : better) * search_.best_cost) {
     search_.best = search_.width;
     search_.best_cost = cost;
@@ -110,8 +115,8 @@ void Windows::search() {
 double Windows::iterations_left(double residual, double before) const {
   if (residual <= model_.tolerance) return 0;
   const double rate = before > 0 ? residual / before : 1;
-  return rate < falls ? std::log(residual / model_.tolerance) / -std::log(rate)
-                      : std::numeric_limits<double>::infinity();
+  return rate < model_.waits ? std::log(residual / model_.tolerance) / -std::log(rate)
+                             : std::numeric_limits<double>::infinity();
 }
 
 void Windows::observe(std::size_t slot, long front, double residual, bool finished) {
@@ -131,7 +136,7 @@ void Windows::observe(std::size_t slot, long front, double residual, bool finish
       const double share = double(front) / double(std::max(1L, s.length));
       p.wasted += share;
       const double left = iterations_left(residual, p.last);
-      p.waits = model_.eager && front < s.length && left <= soon && p.wasted + share * left <= patient;
+      p.waits = front < s.length && left <= soon && p.wasted + share * left <= patient;
       p.last = residual;
       ++p.stuck;
       if (p.lowest == 0 || residual < falls * p.lowest) {

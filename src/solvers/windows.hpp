@@ -22,11 +22,11 @@ struct WindowModel {
   bool full = true;  ///< all steps at once; of the rest only move_cost matters
   long start = 0;
   long smallest = 0;
-  long largest = 0;      ///< smallest = start = largest: a fixed width
-  double overhead = 0;   ///< cost of an iteration besides its steps, in steps
-  double tolerance = 0;  ///< residuals of settled steps
-  bool eager =
-      false;  ///< linear convergence: windows wait for their last steps, and a wider window is tried wherever it may cost less; otherwise where it clearly does
+  long largest = 0;         ///< smallest = start = largest: a fixed width
+  double overhead = 0;      ///< cost of an iteration besides its steps, in steps
+  double tolerance = 0;     ///< residuals of settled steps
+  double waits = 0;         ///< windows whose residuals fall by this factor an iteration wait for their last steps
+  bool eager = false;       ///< a wider window is tried wherever it may cost less; otherwise where it clearly does
   double move_cost = 0.25;  ///< cost of moving a window, in iterations of it
 };
 
@@ -70,6 +70,8 @@ class Windows {
     long width = 0, best = 0;
     double best_cost = 0;  ///< a step of progress with the best width; 0: not known yet
     bool growing = true;
+    bool whole =
+        false;         ///< whether the last width's windows settled as a whole: what a change of width costs shows then
     int measured = 0;  ///< how often the best width was measured again
     // with this width, over all sequences:
     double iterations = 0, advance = 0;
@@ -85,7 +87,7 @@ class Windows {
     int stuck = 0;        ///< iterations since it fell
     double wasted = 0;    ///< iterations' worth of settled steps since the window was last moved
     double last = 0;      ///< residual of the window an iteration ago; 0: it has moved since
-    bool waits = false;   ///< all of the window is about to settle
+    double waits = 0;     ///< windows whose residuals fall by this factor an iteration wait for their last steps
     bool resized = false;
     bool restart = false;  ///< the window stalled: states ahead of the front are worth less than the guess
     int finished = 0;  ///< iterations since the sequence finished; its last residual is still to be looked at after one

@@ -13,7 +13,8 @@
 ///
 /// Two things make a cell faster on hosts. `static constexpr bool step_pairs = true` says that evaluate keeps to operator[]
 /// of s and u and to out, so that it can take two steps of a group at once. A gated cell with the members that UnitRollout
-/// names is rolled out with its units in lanes; advance must give the same numbers as evaluate, bit by bit.
+/// names is rolled out with its units in lanes; advance must give the same numbers as evaluate, bit by bit. Such a cell's
+/// inputs are projected where they are used often, and u of evaluate is a StepInput then.
 ///
 /// A cell that cannot hold its intermediate results in registers has one more member, `int scratch_size() const`, and
 /// evaluate a fourth argument `const W& work`: a strip of that many numbers (work[i], work.set(i, x), work.from(i)),
@@ -43,11 +44,13 @@ template <class Cell>
 inline constexpr bool takes_pairs<Cell, std::enable_if_t<Cell::step_pairs>> =
     exec_is_host&& register_bytes == 64 && 2 * lane_width * sizeof(typename Cell::Real) == register_bytes;
 
-/// Whether a cell can be rolled out with its units in lanes (UnitRollout), used on hosts.
+/// Whether a cell is made of GateTiles. On hosts it can be rolled out with its units in lanes (UnitRollout).
 template <class Cell, class = void>
-inline constexpr bool has_units = false;
+inline constexpr bool has_tiles = false;
 template <class Cell>
-inline constexpr bool has_units<Cell, std::void_t<decltype(&Cell::unit_tiles)>> = exec_is_host;
+inline constexpr bool has_tiles<Cell, std::void_t<decltype(std::declval<Cell&>().unit_tiles())>> = true;
+template <class Cell>
+inline constexpr bool has_units = exec_is_host&& has_tiles<Cell>;
 
 /// Memory that work items borrow while they evaluate a cell: nothing for cells that need none.
 template <class Cell, bool = needs_scratch<Cell>>
@@ -175,39 +178,61 @@ struct EvaluateKernel {
     };
     const auto in = [&](const auto& panel, long k) { return scan::strip<P>(panel, at.group, k, lane); };
     const auto out = [&](const auto& panel, long k) { return scan::strip<P>(panel, at.buffer, k - first, lane); };
-    for (long k = at.begin; k < at.end; k += pairs ? 2 : 1) {
-      if constexpr (pairs) {
-        const long next = k + 1 < at.end ? k + 1 : k;  // the last of an odd number is taken twice
-        const auto found = evaluate_at(
-            lease,
-            [&](const auto& panel, long row) {
-              return StepPair<P>{in(panel, k + row), in(panel, next + row)};
-            },
-            [&](const auto& panel) {
-              return StepPair<P>{out(panel, k), out(panel, next)};
-            });
-        see(half<0>(found), k);
-        see(half<1>(found), next);
-      } else {
-        see(evaluate_at(
-                lease, [&](const auto& panel, long row) { return in(panel, k + row); },
-                [&](const auto& panel) { return out(panel, k); }),
-            k);
+    for_each_share(at.steps(), [&](const Cell& share) {
+      for (long k = at.begin; k < at.end; k += pairs ? 2 : 1) {
+        if constexpr (pairs) {
+          const long next = k + 1 < at.end ? k + 1 : k;  // the last of an odd number is taken twice
+          const auto found = evaluate_at(
+              share, lease,
+              [&](const auto& panel, long row) {
+                return StepPair<P>{in(panel, k + row), in(panel, next + row)};
+              },
+              [&](const auto& panel) {
+                return StepPair<P>{out(panel, k), out(panel, next)};
+              });
+          see(half<0>(found), k);
+          see(half<1>(found), next);
+        } else {
+          see(evaluate_at(
+                  share, lease, [&](const auto& panel, long row) { return in(panel, k + row); },
+                  [&](const auto& panel) { return out(panel, k); }),
+              k);
+        }
       }
-    }
+    });
     scratch.release(lease);
     return worst;
   }
 
-  /// Evaluates the steps whose strips of an iterate or driver panel, `row` rows on, are in(panel, row), and whose residual
+  /// use(cell) for all units at once, or tile by tile where all steps are to use a tile's weights while it is in a cache.
+  template <class Use>
+  KOKKOS_INLINE_FUNCTION void for_each_share(long steps, const Use& use) const {
+    if constexpr (has_units<Cell>) {
+      if (cell.unit_tiles().streams() && steps > (pairs ? 2 : 1)) {
+        Cell share = cell;
+        for (int tile = 0; tile < cell.unit_tiles().tiles(); ++tile) {
+          share.unit_tiles().only = tile;
+          use(share);
+        }
+        return;
+      }
+    }
+    use(cell);
+  }
+
+  /// Evaluates `units`, all or some, of the steps whose strips of an iterate or driver panel, `row` rows on, are in(panel, row), and whose residual
   /// and Jacobian belong into out(panel). Returns the largest residuals.
   template <class Lease, class In, class Out>
-  KOKKOS_INLINE_FUNCTION auto evaluate_at(const Lease& lease, const In& in, const Out& out) const {
+  KOKKOS_INLINE_FUNCTION auto evaluate_at(const Cell& units, const Lease& lease, const In& in, const Out& out) const {
     using Strip = decltype(out(args.residual));
     constexpr bool differentiates = L == Linearization::diagonal || L == Linearization::dense;
     PanelOutput<Strip> to{in(args.states, 1), out(args.residual), differentiates ? out(args.jacobian) : Strip{},
                           cell.state_dim(), typename Strip::Number(Real(0))};
-    lease.template evaluate<L>(cell, in(args.states, 0), cell.input_dim() > 0 ? in(args.inputs, 0) : Strip{}, to);
+    const Strip input = cell.input_dim() > 0 ? in(args.inputs, 0) : Strip{};
+    if constexpr (has_tiles<Cell>)
+      lease.template evaluate<L>(units, in(args.states, 0), StepInput<Strip>{input, args.projected}, to);
+    else
+      lease.template evaluate<L>(units, in(args.states, 0), input, to);
     return to.worst;
   }
 
@@ -271,6 +296,76 @@ struct RolloutKernel {
   }
 };
 
+/// One item some steps of a slot (hosts: a vector register of steps at a time) or one of them (GPUs).
+template <class Cell>
+struct ProjectKernel {
+  using Real = typename Cell::Real;
+  using Tiles = typename Cell::Tiles;
+  using P = std::conditional_t<exec_is_host, Pack<Real, Tiles::tile>, Real>;
+  using Token = Kokkos::Experimental::UniqueToken<Exec>;
+  static constexpr long steps_each = exec_is_host ? 64 : 1;
+  static constexpr int width = width_of<P>;
+
+  Cell cell;
+  Projection<Real> args;
+  Token token;
+  Matrix<Real> drivers;  ///< hosts: (token, steps_each · n), a register of steps at a time
+
+  static long work_size(const Cell& cell) { return exec_is_host ? steps_each * cell.input_dim() : 0; }
+
+  /// Number i of consecutive steps of a slot, each in a lane and row of its own.
+  struct Scatter {
+    Real* to[width];  ///< nothing for steps that are not there
+    KOKKOS_INLINE_FUNCTION void set(long i, P value) const {
+      Real numbers[width];
+      store<P>(numbers, value);
+      for (int w = 0; w < width; ++w)
+        if (to[w]) to[w][i * lane_width] = numbers[w];
+    }
+  };
+
+  KOKKOS_INLINE_FUNCTION Scatter rows(long slot, long step, long end) const {
+    const scan::LaneMap& map = args.frame.map;
+    Scatter out;
+    for (int w = 0; w < width; ++w) {
+      const long k = step + w, lane = k / map.steps * map.batch + slot;
+      out.to[w] = k < end ? &args.inputs(lane / lane_width, k % map.steps, 0, lane % lane_width) : nullptr;
+    }
+    return out;
+  }
+
+  KOKKOS_INLINE_FUNCTION void operator()(long index) const {
+    const scan::LaneMap& map = args.frame.map;
+    const long count = (map.length + steps_each - 1) / steps_each, slot = index / count;
+    const long first = index % count * steps_each, held = map.lengths.extent(0) == 0 ? map.length : map.lengths(slot);
+    const long end = first + steps_each < held ? first + steps_each : held;
+    if (first >= end || !args.moving.sequence(slot)) return;
+    const long n = cell.input_dim(), stride = static_cast<long>(args.drivers.extent(1)) * n;
+    Real* const from =
+        args.drivers.data() + (args.frame.time_of(slot) + first) * stride + args.frame.sequence_of(slot) * n;
+    if constexpr (exec_is_host) {
+      const auto id = token.acquire();
+      for (long k = first; k < end; k += width) {
+        Real* const x = &drivers(id, (k - first) * n);
+        for (int w = 0; w < width; ++w) {
+          const Real* const driver = from + (k + w < end ? k + w - first : 0) * stride;
+          for (long i = 0; i < n; ++i) x[i * width + w] = driver[i];
+        }
+      }
+      Cell share = cell;
+      const bool by_tiles = cell.unit_tiles().streams();
+      for (int tile = 0; tile < (by_tiles ? cell.unit_tiles().tiles() : 1); ++tile) {
+        if (by_tiles) share.unit_tiles().only = tile;
+        for (long k = first; k < end; k += width)
+          share.unit_tiles().project(scan::WorkStrip<P>{&drivers(id, (k - first) * n)}, rows(slot, k, end));
+      }
+      token.release(id);
+    } else {
+      cell.unit_tiles().project(scan::WorkStrip<P>{from}, rows(slot, first, end));
+    }
+  }
+};
+
 }  // namespace detail
 
 template <class Cell>
@@ -279,7 +374,13 @@ class CellSystem : public System<typename Cell::Real> {
   using Real = typename Cell::Real;
 
   CellSystem(Cell cell, double parameter_bytes)
-      : cell_(std::move(cell)), parameter_bytes_(parameter_bytes), scratch_(cell_) {}
+      : cell_(std::move(cell)), parameter_bytes_(parameter_bytes), scratch_(cell_) {
+    if constexpr (detail::has_units<Cell>) {
+      using Kernel = detail::ProjectKernel<Cell>;
+      projection_work_ =
+          make_view<Matrix<Real>>("drivers of steps", typename Kernel::Token().size(), Kernel::work_size(cell_));
+    }
+  }
 
   long state_dim() const override { return cell_.state_dim(); }
   long input_dim() const override { return cell_.input_dim(); }
@@ -301,6 +402,25 @@ class CellSystem : public System<typename Cell::Real> {
       case Linearization::diagonal: return blocks_of<Linearization::diagonal>(args);
       case Linearization::dense: return blocks_of<Linearization::dense>(args);
       default: return blocks_of<Linearization::zero>(args);
+    }
+  }
+
+  long projected_dim() const override {
+    if constexpr (detail::has_tiles<Cell>)
+      if (input_dim() >= fewest_projected_inputs) return cell_.unit_tiles().projected_size();
+    return 0;
+  }
+  double projected_flops() const override {
+    if constexpr (detail::has_tiles<Cell>)
+      return 2.0 * Cell::Tiles::gates * double(cell_.unit_tiles().hidden) * double(input_dim());
+    return 0;
+  }
+  void project([[maybe_unused]] const Projection<Real>& args) const override {
+    if constexpr (detail::has_tiles<Cell>) {
+      using Kernel = detail::ProjectKernel<Cell>;
+      const long items = args.frame.map.batch * ((args.frame.map.length + Kernel::steps_each - 1) / Kernel::steps_each);
+      Kokkos::parallel_for("project inputs", Kokkos::RangePolicy<Exec>(0, items),
+                           Kernel{cell_, args, typename Kernel::Token(), projection_work_});
     }
   }
 
@@ -375,6 +495,7 @@ class CellSystem : public System<typename Cell::Real> {
   Cell cell_;
   double parameter_bytes_;
   detail::Scratch<Cell> scratch_;
+  Matrix<Real> projection_work_;
 };
 
 }  // namespace elkhorn::systems

@@ -21,6 +21,28 @@ inline constexpr int register_bytes = 64, register_count = 32;
 inline constexpr int register_bytes = 32, register_count = 16;
 #endif
 
+/// Fewer inputs than these are projected again in every evaluation: that costs no more than reading projections, which are
+/// several numbers a unit (measured: benchmarks/evaluate, docs/performance.md).
+inline constexpr long fewest_projected_inputs = 16;
+
+/// The input of a step as cells with GateTiles take it: its drivers, or what GateTiles::project has made of them.
+template <class Strip>
+struct StepInput {
+  using Number = typename Strip::Number;
+  Strip strip;
+  bool projected;
+  KOKKOS_INLINE_FUNCTION Number operator[](long i) const { return strip[i]; }
+};
+
+template <class U>
+KOKKOS_INLINE_FUNCTION bool is_projected(const U&) {
+  return false;
+}
+template <class Strip>
+KOKKOS_INLINE_FUNCTION bool is_projected(const StepInput<Strip>& input) {
+  return input.projected;
+}
+
 /// `Gates` affine maps of H units each. With `Split` the last gate keeps its input and its state part apart (a GRU's n
 /// needs that): one more sum, at index Gates.
 ///
@@ -39,6 +61,7 @@ struct GateTiles {
   Vector<Real> packed;
   int inputs;
   int hidden;
+  int only = -1;  ///< the tile whose units are taken; -1: all of them
 
   /// Weights with rows in the order of the gates, as PyTorch stacks them.
   static std::vector<double> pack(const RecurrentWeights& w) {
@@ -62,6 +85,8 @@ struct GateTiles {
   }
 
   KOKKOS_INLINE_FUNCTION int tiles() const { return (hidden + tile - 1) / tile; }
+  /// Whether weights are more than a second-level cache keeps from one step to the next: steps then take turns tile by tile.
+  bool streams() const { return packed.size() * sizeof(Real) > (1 << 19); }
   KOKKOS_INLINE_FUNCTION long tile_size() const { return tile * (sums + static_cast<long>(gates) * (inputs + hidden)); }
   /// Biases of a tile's sums, and its weights of input i; those of state k are the weights of input inputs + k.
   KOKKOS_INLINE_FUNCTION const Real* biases(int index) const { return packed.data() + index * tile_size(); }
@@ -81,25 +106,59 @@ struct GateTiles {
   /// pre-activation of gate g of unit first + j, which use may overwrite.
   template <class S, class U, class Use>
   KOKKOS_INLINE_FUNCTION void for_each_part(const S& h, const U& x, const Use& use) const {
-    for (int first = 0; first < hidden; first += part) {
+    for (int first = begin(); first < end(); first += part) {
       Several<typename S::Number, part> sum[sums];
       accumulate(first, h, x, sum);
       use(first, first + part < hidden ? part : hidden - first, sum);
     }
   }
 
+  /// Numbers that the inputs of a step become by `project`: the gates' sums so far, by parts.
+  long projected_size() const { return static_cast<long>(gates) * part * ((hidden + part - 1) / part); }
+
+  /// Takes inputs as far as they go without states: out.set(i, …) for all numbers i of the units.
+  template <class U, class Out>
+  KOKKOS_INLINE_FUNCTION void project(const U& x, const Out& out) const {
+    for (int first = begin(); first < end(); first += part) project_part(first, x, out);
+  }
+
  private:
-  /// Sums of the units from `first`. A function of its own on hosts: its sums fill the registers, which compilers that see
-  /// the caller too would spend on the caller's constants.
-  template <class P, class S, class U>
-  ELKHORN_OWN_REGISTERS void accumulate(int first, const S& h, const U& x, Several<P, part> (&out)[sums]) const {
+  KOKKOS_INLINE_FUNCTION int begin() const { return only < 0 ? 0 : only * tile; }
+  KOKKOS_INLINE_FUNCTION int end() const { return only < 0 || (only + 1) * tile > hidden ? hidden : (only + 1) * tile; }
+
+  /// Biases and input projections of the units from `first`. Returns the weights of the first state.
+  template <class P, class U>
+  KOKKOS_FORCEINLINE_FUNCTION const Real* add_inputs(int first, const U& x, P (&sum)[sums * part]) const {
     const Real* w = biases(first / tile) + first % tile;
-    P sum[sums * part];
     unrolled<sums * part>([&](auto i) { sum[i] = P(w[i / part * tile + i % part]); });
     w += sums * tile;
     for (int i = 0; i < inputs; ++i, w += gates * tile) {
       const P xi = x[i];
       unrolled<gates * part>([&](auto s) { sum[s] = multiply_add(P(w[s / part * tile + s % part]), xi, sum[s]); });
+    }
+    return w;
+  }
+
+  template <class U, class Out>
+  ELKHORN_OWN_REGISTERS void project_part(int first, const U& x, const Out& out) const {
+    typename U::Number sum[sums * part];
+    add_inputs(first, x, sum);
+    unrolled<gates * part>([&](auto s) { out.set(static_cast<long>(first) * gates + s, sum[s]); });
+  }
+
+  /// Sums of the units from `first`. A function of its own on hosts: its sums fill the registers, which compilers that see
+  /// the caller too would spend on the caller's constants.
+  template <class P, class S, class U>
+  ELKHORN_OWN_REGISTERS void accumulate(int first, const S& h, const U& x, Several<P, part> (&out)[sums]) const {
+    P sum[sums * part];
+    const Real* w;
+    if (is_projected(x)) {
+      unrolled<gates * part>([&](auto s) { sum[s] = x[static_cast<long>(first) * gates + s]; });
+      const Real* const bias = biases(first / tile) + first % tile;
+      unrolled<(sums - gates) * part>([&](auto i) { sum[gates * part + i] = P(bias[gates * tile + i]); });
+      w = weights(first / tile, inputs) + first % tile;
+    } else {
+      w = add_inputs(first, x, sum);
     }
     for (int k = 0; k < hidden; ++k, w += gates * tile) {
       const P hk = h[k];

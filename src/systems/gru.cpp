@@ -35,7 +35,8 @@ struct GruCell {
     });
   }
 
-  const Tiles& unit_tiles() const { return gates.tiles; }
+  KOKKOS_INLINE_FUNCTION const Tiles& unit_tiles() const { return gates.tiles; }
+  KOKKOS_INLINE_FUNCTION Tiles& unit_tiles() { return gates.tiles; }
   template <class P>
   static void advance(P (&sum)[4], const P (&h)[1], P (&next)[1]) {
     GruGates<Real>::advance(sum, h, next);

@@ -71,7 +71,8 @@ struct LstmCell {
     for (int gate = 0; gate < 4; ++gate) sum[gate] = gate == 2 ? hyperbolic_tangent(sum[gate]) : sigmoid(sum[gate]);
   }
 
-  const Tiles& unit_tiles() const { return tiles; }
+  KOKKOS_INLINE_FUNCTION const Tiles& unit_tiles() const { return tiles; }
+  KOKKOS_INLINE_FUNCTION Tiles& unit_tiles() { return tiles; }
   template <class P>
   static void advance(P (&sum)[4], const P (&s)[2], P (&next)[2]) {
     activate(sum);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "systems/data.hpp"
+#include "systems/gate_tiles.hpp"
 
 namespace elkhorn::systems {
 
@@ -74,11 +75,13 @@ Shape inspect_recurrent(const deck::Case& c, const RecurrentKind& kind) {
   Shape shape;
   if (c.weights == "random" && c.state_dim % kind.states_per_unit == 0) {  // sizes without drawing any weight
     const long asked_inputs = static_cast<long>(c.system_options.at("input_dim"));
-    shape = {c.state_dim, asked_inputs > 0 ? asked_inputs : c.state_dim / kind.states_per_unit, 0};
+    shape = {c.state_dim, asked_inputs > 0 ? asked_inputs : c.state_dim / kind.states_per_unit, 0, 0};
   } else {
     const RecurrentWeights w = recurrent_weights(c, kind);
-    shape = {w.hidden * kind.states_per_unit, w.inputs, 0};
+    shape = {w.hidden * kind.states_per_unit, w.inputs, 0, 0};
   }
+  if (shape.input_dim >= fewest_projected_inputs)
+    shape.projected_dim = kind.gates * shape.state_dim / kind.states_per_unit;
   inspect_initial_state(c, shape.state_dim);
   shape.length = inspect_drivers(c, shape.input_dim, 0).steps;
   return shape;

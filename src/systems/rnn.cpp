@@ -41,7 +41,8 @@ struct RnnCell {
     });
   }
 
-  const Tiles& unit_tiles() const { return tiles; }
+  KOKKOS_INLINE_FUNCTION const Tiles& unit_tiles() const { return tiles; }
+  KOKKOS_INLINE_FUNCTION Tiles& unit_tiles() { return tiles; }
   template <class P>
   static void advance(P (&sum)[1], const P (&)[1], P (&next)[1]) {
     next[0] = hyperbolic_tangent(sum[0]);

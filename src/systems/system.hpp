@@ -22,11 +22,21 @@ struct Evaluation {
   scan::LaneMap map;
   scan::Active active;
   scan::Panel<Real> states;    ///< (group, steps + 1, D, lane): rows k, k + 1: the iterate before, after step k
-  scan::Panel<Real> inputs;    ///< (group, steps, n, lane)
+  scan::Panel<Real> inputs;    ///< (group, steps, n, lane), or what System::project made of them
   scan::Panel<Real> residual;  ///< out (group, steps, D, lane): r_t = s_t − f_t(s_{t−1})
   scan::Panel<Real> jacobian;  ///< out (group, steps, D or D·D, lane); not touched for zero and identity
   /// out (group, blocks of `block_steps`, lane): the largest |r| of the block, infinity where one is not a number
   Kokkos::View<Real***, Kokkos::LayoutRight, Memory> worst;
+  bool projected = false;  ///< whether inputs are projected
+};
+
+/// The arrays of a projection: drivers as far as f takes them without states, for evaluations to use many times.
+template <class Real>
+struct Projection {
+  scan::Frame frame;
+  scan::Active moving;       ///< slots whose steps are to be projected
+  Rows<Real> drivers;        ///< (T, B, n)
+  scan::Panel<Real> inputs;  ///< out (group, steps, projected_dim, lane)
 };
 
 /// Steps one work item of a panel kernel takes: enough to amortise its start, few enough to balance threads.
@@ -47,6 +57,13 @@ class System {
 
   virtual long state_dim() const = 0;  ///< D
   virtual long input_dim() const = 0;  ///< n, numbers a driver has at each step
+
+  /// Numbers that `project` makes of a step's drivers; 0: there is nothing to be made of them in advance.
+  virtual long projected_dim() const { return 0; }
+  /// Floating-point operations that an evaluation of projected inputs saves, for one step of one sequence.
+  virtual double projected_flops() const { return 0; }
+  /// Projects the drivers of the slots that `moving` names. Launches one kernel; fences nothing.
+  virtual void project(const Projection<Real>&) const {}
 
   /// Fills residual, jacobian (diagonal or dense) and worst. Launches kernels; fences nothing.
   virtual void evaluate(Linearization linearization, const Evaluation<Real>& args) const = 0;
@@ -98,6 +115,7 @@ struct Shape {
   long state_dim = 0;
   long input_dim = 0;
   long length = 0;
+  long projected_dim = 0;  ///< of System, but for padding
 };
 
 /// Reads the files a case names and checks them (shapes, finite values); throws InputError naming file, key and line.

@@ -87,6 +87,95 @@ TEST_P(EverySystem, RolloutsDependOnNoOtherSequence) {
   }
 }
 
+/// Residuals, Jacobians and largest residuals of slots that lie anywhere in their sequences, from drivers or projections.
+template <class Real>
+std::vector<std::vector<Real>> evaluate_windows(const systems::Instance<Real>& instance, bool project) {
+  const long slots = 9, width = 75, chunks = 2;  // the last chunks are a step shorter
+  const systems::System<Real>& system = *instance.system;
+  const long dim = system.state_dim(), n = system.input_dim();
+  scan::Frame frame;
+  frame.map = scan::LaneMap(width, slots, chunks);
+  frame.sequences = Vector<int>("sequences", slots);
+  frame.begins = Vector<long>("begins", slots);
+  frame.map.lengths = Vector<long>("lengths", slots);
+  const scan::Active moving{Vector<int>("moving", slots), {}};
+  for (long j = 0; j < slots; ++j) {
+    frame.sequences(j) = static_cast<int>((j + 4) % instance.batch());
+    frame.begins(j) = 3 * j;
+    frame.map.lengths(j) = j == 5 ? 20 : width;  // at the end of its sequence: its second chunk is empty
+    moving.sequences(j) = j != 2;
+  }
+  const scan::LaneMap& map = frame.map;
+  const auto panel = [&](long rows, long components) {
+    return scan::Panel<Real>("panel", map.groups, rows, components, lane_width);
+  };
+  const long held = project ? system.projected_dim() : n;
+  systems::Evaluation<Real> args{map,
+                                 {},
+                                 panel(map.steps + 1, dim),
+                                 panel(map.steps, held),
+                                 panel(map.steps, dim),
+                                 panel(map.steps, dim * dim),
+                                 {},
+                                 project};
+  args.worst =
+      Kokkos::View<Real***, Kokkos::LayoutRight, Memory>("worst", map.groups, systems::blocks(map.steps), lane_width);
+  for (std::size_t i = 0; i < args.states.size(); ++i)
+    args.states.data()[i] = static_cast<Real>(systems::random_normal(5, systems::Stream::initial_state, i));
+  if (project) {
+    system.project({frame, moving, instance.drivers, args.inputs});
+  } else {
+    for (long lane = 0; lane < map.lanes(); ++lane)
+      for (long k = 0; k < map.steps_of(lane) && moving.sequence(map.sequence_of(lane)); ++k)
+        for (long i = 0; i < n; ++i)
+          args.inputs(lane / lane_width, k, i, lane % lane_width) =
+              instance.drivers(frame.time_of(lane) + k, frame.sequence_of(lane), i);
+  }
+  Kokkos::fence();
+  if (project)  // nothing but the slots that move and the steps they hold was written
+    for (long lane = 0; lane < map.groups * lane_width; ++lane) {
+      const bool moves = lane < map.lanes() && moving.sequence(map.sequence_of(lane));
+      for (long k = moves ? map.steps_of(lane) : 0; k < map.steps; ++k)
+        for (long i = 0; i < held; ++i)
+          EXPECT_EQ(args.inputs(lane / lane_width, k, i, lane % lane_width), Real(0)) << lane << " " << k;
+    }
+  system.evaluate(systems::Linearization::dense, args);
+  std::vector<std::vector<Real>> out;
+  for (long lane = 0; lane < map.lanes(); ++lane)
+    for (long k = 0; k < map.steps_of(lane) && moving.sequence(map.sequence_of(lane)); ++k) {
+      out.emplace_back();
+      for (long i = 0; i < dim; ++i) out.back().push_back(args.residual(lane / lane_width, k, i, lane % lane_width));
+      for (long i = 0; i < dim * dim; ++i)
+        out.back().push_back(args.jacobian(lane / lane_width, k, i, lane % lane_width));
+      out.back().push_back(args.worst(lane / lane_width, k / systems::block_steps, lane % lane_width));
+    }
+  return out;
+}
+
+template <class Real>
+void expect_projections_change_nothing(const std::string& system, long dim, long inputs) {
+  deck::Case c = small_case(system, dim);
+  c.system_options["input_dim"] = double(inputs);
+  c.precision = precision_of<Real>();
+  c.length = 110;
+  const auto instance = systems::make_instance<Real>(c, {0, c.batch});
+  ASSERT_GE(instance.system->projected_dim(), dim / 2) << system;
+  EXPECT_GE(instance.system->projected_dim(), systems::inspect(c).projected_dim);
+  EXPECT_EQ(evaluate_windows(instance, true), evaluate_windows(instance, false))
+      << system << " " << dim << " " << inputs;
+}
+
+// Inputs as far as they go without states are the same numbers, made once or in every evaluation; D = 200 takes tiles of
+// units one after the other.
+TEST(GatedCells, ProjectedInputsGiveTheSameNumbers) {
+  if constexpr (!exec_is_host) GTEST_SKIP() << "reads arrays in place";
+  for (const std::string system : {"gru", "lstm", "rnn"})
+    for (const auto& [dim, inputs] : {std::pair<long, long>{6, 16}, {8, 17}, {22, 40}, {200, 70}}) {
+      expect_projections_change_nothing<float>(system, dim, inputs);
+      expect_projections_change_nothing<double>(system, dim, inputs);
+    }
+}
+
 std::vector<std::string> all_systems() {
   std::vector<std::string> out;
   for (const systems::SystemInfo& info : systems::infos()) out.push_back(info.kind);
