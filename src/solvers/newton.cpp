@@ -222,14 +222,15 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
 
 template <class Real>
 WindowModel Newton<Real>::sized_windows() const {
-  WindowModel model = window_model(kind_, config_, instance_.system->state_dim(), input_numbers(), sizeof(Real),
-                                   evaluation_flops() + scan_flops(true), global_batch_, threads_, fuses_);
+  const systems::System<Real>& system = *instance_.system;
+  WindowModel model = window_model(kind_, config_,
+                                   {system.state_dim(), input_numbers(), sizeof(Real), system.parameter_bytes(),
+                                    evaluation_flops() + scan_flops(true), global_batch_, threads_, fuses_});
   if (!drops_) model.move_cost = std::numeric_limits<double>::infinity();
   return model;
 }
 
-WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& config, long dim, long inputs,
-                         double real_bytes, double step_flops, long batch, int threads, bool fused) {
+WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& config, const WindowCost& cost) {
   WindowModel model;
   model.full = config.window == "full";
   if (model.full) return model;
@@ -243,15 +244,18 @@ WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& confi
     model.start = model.smallest = model.largest = steps_in(config.window);
     return model;
   }
-  // What a step of a frame takes, over all sequences, and what launching and joining an iteration's kernels costs.
-  const double components = double(2 * dim + inputs + (fused ? 0 : jacobian_components(kind.linearization, dim)));
+  // What a step of a frame takes, over all sequences, and what launching and joining an iteration's kernels costs. Where
+  // an iteration reads more parameters than the frame has numbers, a wider one reads them less often.
+  const double components =
+      double(2 * cost.dim + cost.inputs + (cost.fused ? 0 : jacobian_components(kind.linearization, cost.dim)));
+  const double step_bytes = cost.real_bytes * components * double(cost.batch);
+  const long balanced = static_cast<long>(cost.parameter_bytes / step_bytes);
   model.smallest = tuning::smallest_window;
-  model.start = tuning::first_window;
-  model.largest = std::max(model.start,
-                           static_cast<long>(tuning::frame_bytes(threads) / (real_bytes * components * double(batch))));
+  model.start = std::max(tuning::first_window, balanced / 2);
+  model.largest = std::max({model.start, balanced, static_cast<long>(tuning::frame_bytes(cost.threads) / step_bytes)});
   // Diagonal solvers do simple operations, which processors do faster, and twice as many at half the precision.
-  const double pace = dense ? 1 : 16 / real_bytes;
-  model.overhead = pace * tuning::launch_flops(threads) / (step_flops * double(batch));
+  const double pace = dense ? 1 : 16 / cost.real_bytes;
+  model.overhead = pace * tuning::launch_flops(cost.threads) / (cost.step_flops * double(cost.batch));
   return model;
 }
 

@@ -26,10 +26,17 @@ class IncrementScan {
   virtual void run(const scan::Active& active) const = 0;
 };
 
-/// How a case's windows are sized. `dim`, `inputs` and `real_bytes`: D, numbers that inputs of a step are and the size of
-/// one; `step_flops`: operations of an iteration for one step of one sequence; `batch`: sequences of all ranks.
-WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& config, long dim, long inputs,
-                         double real_bytes, double step_flops, long batch, int threads, bool fused);
+/// What windows are sized by.
+struct WindowCost {
+  long dim, inputs;        ///< D, and numbers that a frame holds of a step's inputs
+  double real_bytes;       ///< of a number
+  double parameter_bytes;  ///< that an iteration reads
+  double step_flops;       ///< operations of an iteration for one step of one sequence
+  long batch;              ///< sequences of all ranks
+  int threads;
+  bool fused;
+};
+WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& config, const WindowCost& cost);
 
 template <class Real>
 class Newton : public Solver<Real> {

@@ -44,7 +44,8 @@ MemoryModel model_memory(const deck::Case& c, const systems::Shape& shape, int r
   const bool projects = c.solver.window != "full" && shape.projected_dim > 0;
   const long inputs = projects ? shape.projected_dim : shape.input_dim;
   const bool fused = fuses(*kind, c.solver, length, c.batch, shape.state_dim, int(real), threads, c.time_ranks);
-  const WindowModel windows = window_model(*kind, c.solver, shape.state_dim, inputs, real, 1, c.batch, threads, fused);
+  const WindowModel windows = window_model(
+      *kind, c.solver, {shape.state_dim, inputs, real, real * shape.parameters, 1, c.batch, threads, fused});
   const long width = windows.full ? length : std::min(length, windows.largest);
   const scan::Choice choice = scan::choose(c.solver.scan, width, c.batch, threads, dense);
   const scan::LaneMap map(width, local, choice.chunks);

@@ -106,9 +106,20 @@ struct GateTiles {
   /// pre-activation of gate g of unit first + j, which use may overwrite.
   template <class S, class U, class Use>
   KOKKOS_INLINE_FUNCTION void for_each_part(const S& h, const U& x, const Use& use) const {
+    // Zero states, as most guesses are, have no products to be added.
+    const bool blank = is_blank(h);
+    if (exec_is_host && hidden > 2 * products_at_once) {
+      for (int tile_begin = begin(); tile_begin < end(); tile_begin += tile) {
+        Several<typename S::Number, part> sum[tile / part][sums];
+        accumulate_tile(tile_begin, h, x, blank, sum);
+        for (int first = tile_begin, p = 0; first < end() && p < tile / part; first += part, ++p)
+          use(first, first + part < hidden ? part : hidden - first, sum[p]);
+      }
+      return;
+    }
     for (int first = begin(); first < end(); first += part) {
       Several<typename S::Number, part> sum[sums];
-      accumulate(first, h, x, sum);
+      accumulate(first, h, x, blank, sum);
       use(first, first + part < hidden ? part : hidden - first, sum);
     }
   }
@@ -149,7 +160,8 @@ struct GateTiles {
   /// Sums of the units from `first`. A function of its own on hosts: its sums fill the registers, which compilers that see
   /// the caller too would spend on the caller's constants.
   template <class P, class S, class U>
-  ELKHORN_OWN_REGISTERS void accumulate(int first, const S& h, const U& x, Several<P, part> (&out)[sums]) const {
+  ELKHORN_OWN_REGISTERS void accumulate(int first, const S& h, const U& x, bool blank,
+                                        Several<P, part> (&out)[sums]) const {
     P sum[sums * part];
     const Real* w;
     if (is_projected(x)) {
@@ -160,7 +172,7 @@ struct GateTiles {
     } else {
       w = add_inputs(first, x, sum);
     }
-    for (int k = 0; k < hidden; ++k, w += gates * tile) {
+    for (int k = 0; k < (blank ? 0 : hidden); ++k, w += gates * tile) {
       const P hk = h[k];
       unrolled<gates * part>([&](auto s) {
         constexpr int to = state_sum(s / part) * part + s % part;
@@ -168,6 +180,57 @@ struct GateTiles {
       });
     }
     unrolled<sums * part>([&](auto s) { out[s / part].part[s % part] = sum[s]; });
+  }
+
+  /// The same of a tile whose weights do not fit in a first-level cache, some products of all parts at a time: so the
+  /// parts, which use a share of each line of the weights, all find them there.
+  template <class P, class S, class U>
+  KOKKOS_INLINE_FUNCTION void accumulate_tile(int first, const S& h, const U& x, bool blank,
+                                              Several<P, part> (&sum)[tile / part][sums]) const {
+    const int index = first / tile;
+    const bool ready = is_projected(x);
+    const int parts =
+        (hidden - first + part - 1) / part < tile / part ? (hidden - first + part - 1) / part : tile / part;
+    for (int p = 0; p < parts; ++p)
+      unrolled<sums * part>([&](auto s) {
+        constexpr int g = s / part, j = s % part;
+        sum[p][g].part[j] = ready && g < gates ? P(x[static_cast<long>(first + p * part) * gates + (g < gates ? s : 0)])
+                                               : P(biases(index)[g * tile + p * part + j]);
+      });
+    for (int k = 0; k < (ready ? 0 : inputs); k += products_at_once)
+      for (int p = 0; p < parts; ++p) add<false>(weights(index, k) + p * part, x, k, least(k, inputs), sum[p]);
+    for (int k = 0; k < (blank ? 0 : hidden); k += products_at_once)
+      for (int p = 0; p < parts; ++p) add<true>(weights(index, inputs + k) + p * part, h, k, least(k, hidden), sum[p]);
+  }
+
+  /// Numbers of a strip that are multiplied at a time.
+  static constexpr int products_at_once = 128;
+  KOKKOS_INLINE_FUNCTION static int least(int from, int all) {
+    return from + products_at_once < all ? from + products_at_once : all;
+  }
+
+  /// Products of inputs or states from `begin` to `end`.
+  template <bool States, class P, class S>
+  ELKHORN_OWN_REGISTERS void add(const Real* w, const S& x, int begin, int end, Several<P, part> (&out)[sums]) const {
+    P sum[gates * part];
+    unrolled<gates * part>([&](auto s) { sum[s] = out[States ? state_sum(s / part) : s / part].part[s % part]; });
+    for (int k = begin; k < end; ++k, w += gates * tile) {
+      const P xk = x[k];
+      unrolled<gates * part>([&](auto s) { sum[s] = multiply_add(P(w[s / part * tile + s % part]), xk, sum[s]); });
+    }
+    unrolled<gates * part>([&](auto s) { out[States ? state_sum(s / part) : s / part].part[s % part] = sum[s]; });
+  }
+
+  template <class S>
+  KOKKOS_INLINE_FUNCTION bool is_blank(const S& h) const {
+    using P = typename S::Number;
+    for (int k = 0; k < hidden; ++k) {
+      real_of<P> lanes[width_of<P>];
+      store<P>(lanes, h[k]);
+      for (const real_of<P> lane : lanes)
+        if (lane != real_of<P>(0)) return false;
+    }
+    return true;
   }
 };
 

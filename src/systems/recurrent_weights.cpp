@@ -75,13 +75,14 @@ Shape inspect_recurrent(const deck::Case& c, const RecurrentKind& kind) {
   Shape shape;
   if (c.weights == "random" && c.state_dim % kind.states_per_unit == 0) {  // sizes without drawing any weight
     const long asked_inputs = static_cast<long>(c.system_options.at("input_dim"));
-    shape = {c.state_dim, asked_inputs > 0 ? asked_inputs : c.state_dim / kind.states_per_unit, 0, 0};
+    shape = {c.state_dim, asked_inputs > 0 ? asked_inputs : c.state_dim / kind.states_per_unit, 0, 0, 0};
   } else {
     const RecurrentWeights w = recurrent_weights(c, kind);
-    shape = {w.hidden * kind.states_per_unit, w.inputs, 0, 0};
+    shape = {w.hidden * kind.states_per_unit, w.inputs, 0, 0, 0};
   }
-  if (shape.input_dim >= fewest_projected_inputs)
-    shape.projected_dim = kind.gates * shape.state_dim / kind.states_per_unit;
+  const long units = shape.state_dim / kind.states_per_unit;
+  shape.parameters = double(kind.gates * units) * double(shape.input_dim + units + 2);
+  if (shape.input_dim >= fewest_projected_inputs) shape.projected_dim = kind.gates * units;
   inspect_initial_state(c, shape.state_dim);
   shape.length = inspect_drivers(c, shape.input_dim, 0).steps;
   return shape;

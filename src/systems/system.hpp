@@ -116,6 +116,7 @@ struct Shape {
   long input_dim = 0;
   long length = 0;
   long projected_dim = 0;  ///< of System, but for padding
+  double parameters = 0;   ///< numbers; 0: few
 };
 
 /// Reads the files a case names and checks them (shapes, finite values); throws InputError naming file, key and line.
