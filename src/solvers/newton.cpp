@@ -20,7 +20,7 @@ using systems::blocks;
 constexpr double published_jitter = 1e-9;
 /// What sizes windows, on hosts and on GPUs.
 namespace tuning {
-constexpr long first_window = 32, smallest_window = 8;
+constexpr long first_dense_window = 32, first_diagonal_window = 128, smallest_window = 8;
 /// Panels of a window should stay in cache (hosts: 4 MiB a thread) or fill the device.
 inline double frame_bytes(int threads) { return exec_is_host ? 4194304.0 * std::max(1, threads) : 268435456.0; }
 /// Launching and joining the kernels of an iteration, in floating-point operations of the evaluation.
@@ -251,7 +251,7 @@ WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& confi
   const double step_bytes = cost.real_bytes * components * double(cost.batch);
   const long balanced = static_cast<long>(cost.parameter_bytes / step_bytes);
   model.smallest = tuning::smallest_window;
-  model.start = std::max(tuning::first_window, balanced / 2);
+  model.start = std::max(dense ? tuning::first_dense_window : tuning::first_diagonal_window, balanced / 2);
   model.largest = std::max({model.start, balanced, static_cast<long>(tuning::frame_bytes(cost.threads) / step_bytes)});
   // Diagonal solvers do simple operations, which processors do faster, and twice as many at half the precision.
   const double pace = dense ? 1 : 16 / cost.real_bytes;

@@ -93,7 +93,7 @@ void Windows::search() {
   // Windows that settle as a whole, or are a third behind their front whenever they move.
   const bool mostly_whole =
       2 * search_.wholes > search_.moves || 3 * search_.advance > double(search_.width) * double(search_.moves);
-  search_.whole = mostly_whole;
+  search_.whole = mostly_whole && !model_.eager;
   const bool worth_growing = model_.eager || mostly_whole || model_.overhead > double(search_.width);
   const bool pays = mostly_whole && search_.best_cost > 0 && cost < much_better * search_.best_cost;
   const auto wider = [&] { return search_.growing && worth_growing ? (pays ? 4 : 2) * search_.width : search_.width; };

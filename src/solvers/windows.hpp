@@ -70,9 +70,8 @@ class Windows {
     long width = 0, best = 0;
     double best_cost = 0;  ///< a step of progress with the best width; 0: not known yet
     bool growing = true;
-    bool whole =
-        false;         ///< whether the last width's windows settled as a whole: what a change of width costs shows then
-    int measured = 0;  ///< how often the best width was measured again
+    bool whole = false;  ///< whether the last width's windows settled as a whole, in few iterations: measure longer
+    int measured = 0;    ///< how often the best width was measured again
     // with this width, over all sequences:
     double iterations = 0, advance = 0;
     long wholes = 0, moves = 0;  ///< windows that settled as a whole, and how often one moved

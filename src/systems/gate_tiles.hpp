@@ -57,6 +57,7 @@ struct GateTiles {
   static constexpr int tile = exec_is_host ? register_bytes / int(sizeof(Real)) : Part;
   static constexpr int part = Part;  ///< units of a tile whose sums fit into registers, over lanes of steps
   static_assert(tile % part == 0);
+  static constexpr int by_parts = exec_is_host ? tile / part : 1;  ///< parts of a tile
 
   Vector<Real> packed;
   int inputs;
@@ -108,19 +109,13 @@ struct GateTiles {
   KOKKOS_INLINE_FUNCTION void for_each_part(const S& h, const U& x, const Use& use) const {
     // Zero states, as most guesses are, have no products to be added.
     const bool blank = is_blank(h);
-    if (exec_is_host && hidden > 2 * products_at_once) {
-      for (int tile_begin = begin(); tile_begin < end(); tile_begin += tile) {
-        Several<typename S::Number, part> sum[tile / part][sums];
-        accumulate_tile(tile_begin, h, x, blank, sum);
-        for (int first = tile_begin, p = 0; first < end() && p < tile / part; first += part, ++p)
-          use(first, first + part < hidden ? part : hidden - first, sum[p]);
-      }
-      return;
-    }
+    const bool by_tiles = exec_is_host && hidden > 2 * products_at_once;
+    Several<typename S::Number, part> sums_of[by_parts][sums];
     for (int first = begin(); first < end(); first += part) {
-      Several<typename S::Number, part> sum[sums];
-      accumulate(first, h, x, blank, sum);
-      use(first, first + part < hidden ? part : hidden - first, sum);
+      const int p = by_tiles ? first % tile / part : 0;
+      if (by_tiles && p == 0) accumulate_tile(first, h, x, blank, sums_of);
+      if (!by_tiles) accumulate(first, h, x, blank, sums_of[0]);
+      use(first, first + part < hidden ? part : hidden - first, sums_of[p]);
     }
   }
 
@@ -186,7 +181,7 @@ struct GateTiles {
   /// parts, which use a share of each line of the weights, all find them there.
   template <class P, class S, class U>
   KOKKOS_INLINE_FUNCTION void accumulate_tile(int first, const S& h, const U& x, bool blank,
-                                              Several<P, part> (&sum)[tile / part][sums]) const {
+                                              Several<P, part> (&sum)[by_parts][sums]) const {
     const int index = first / tile;
     const bool ready = is_projected(x);
     const int parts =
