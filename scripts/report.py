@@ -196,7 +196,8 @@ def messages(cases):
 def svg_of(figure, number):
     """The figure as inline SVG: its text and axes take the colour of the page, its ids are its own."""
     buffer = io.StringIO()
-    with plt.rc_context({"svg.hashsalt": str(number), "svg.fonttype": "none"}):
+    # On logarithmic axes matplotlib asks for ticks far beyond what numbers can be.
+    with plt.rc_context({"svg.hashsalt": str(number), "svg.fonttype": "none"}), np.errstate(over="ignore"):
         figure.savefig(buffer, format="svg", bbox_inches="tight", transparent=True,
                        metadata={"Date": None, "Creator": None})
     plt.close(figure)

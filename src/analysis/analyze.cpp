@@ -15,7 +15,8 @@ constexpr double overflow = solvers::overflow;
 void find_reach(const systems::Instance<double>& instance, const Trajectory& solution, SequenceAnalysis& out) {
   const double limit = 10 * std::max(1.0, out.norms.max);
   const long stride = std::max(1L, solution.length / 100);
-  for (double distance = 1; distance <= 4096; distance *= 2) {
+  for (int doubled = 0; doubled <= 12; ++doubled) {
+    const double distance = std::ldexp(1.0, doubled);
     out.reach_tried = distance;
     for (const double norm : jacobian_norms(around(instance, solution, distance), stride))
       if (!(norm <= limit)) return;
@@ -51,7 +52,7 @@ SequenceAnalysis analyze_sequence(const systems::Instance<double>& instance, lon
   const long most = std::clamp(static_cast<long>(2e9 / (double(T) * step_flops)), 50L, 2000L);
   out.quasi_deer = linear_iterations(solution, true, {}, tolerance, most, overflow);
   std::vector<double> decades;
-  for (double sigma2 = 1; sigma2 <= 1e8; sigma2 *= 10) decades.push_back(sigma2);
+  for (int decade = 0; decade <= 8; ++decade) decades.push_back(decade == 0 ? 1 : 10 * decades.back());
   const double filter_flops = double(T) * (8 * cube + double(std::min(most, 200L)) * step_flops);
   for (const double sigma2 : decades) {
     if (sigma2 <= 1e4) out.quasi_elk.push_back(linear_iterations(solution, true, sigma2, tolerance, most, overflow));

@@ -133,7 +133,9 @@ Exponents lyapunov(const Trajectory& trajectory, long count) {
 Summary summarize(std::vector<double> values) {
   if (values.empty()) return {};
   std::sort(values.begin(), values.end());
-  const auto quantile = [&](double q) { return values[static_cast<std::size_t>(q * double(values.size() - 1) + 0.5)]; };
+  const auto quantile = [&](double q) {
+    return values[static_cast<std::size_t>(std::lround(q * double(values.size() - 1)))];
+  };
   return {quantile(0.5), quantile(0.95), values.back()};
 }
 
