@@ -155,7 +155,7 @@ void add(const std::string& precision) {
         if (l == Linearization::dense) size[0] /= size[1];  // T·D² numbers
         if (l == Linearization::dense && size[0] < 10) continue;
         for (const bool projected : {false, true}) {
-          if (projected && (l == Linearization::dense || size[1] < 2 * fewest_projected_inputs)) continue;
+          if (projected && (l == Linearization::dense || size[1] < 2 * systems::fewest_projected_inputs)) continue;
           finish(benchmark::RegisterBenchmark(
                      (std::string("evaluate/") + system + "/" + name_of(l) + "/" + (projected ? "projected/" : "") +
                       precision)

@@ -104,6 +104,9 @@ struct Pack {
   friend Pack operator*(Pack a, Pack b) { return Pack(a.v * b.v); }
   friend Pack operator/(Pack a, Pack b) { return Pack(a.v / b.v); }
   friend Pack operator-(Pack a) { return Pack(-a.v); }
+  // Without a conversion: to some compilers KokkosBatched's operators are as near otherwise.
+  friend Pack operator*(Real a, Pack b) { return Pack(a) * b; }
+  friend Pack operator*(Pack a, Real b) { return a * Pack(b); }
   Pack& operator+=(Pack b) {
     v += b.v;
     return *this;

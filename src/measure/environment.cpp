@@ -159,7 +159,7 @@ void add_machine(Attributes& out, const std::string& host) {
   hwloc_topology_t raw = topology.get();
   const auto count = [raw](hwloc_obj_type_t type) { return std::max(0, hwloc_get_nbobjs_by_type(raw, type)); };
   std::string cpu = line_value("/proc/cpuinfo", "model name", ':');
-  if (const hwloc_obj_t package = hwloc_get_obj_by_type(raw, HWLOC_OBJ_PACKAGE, 0); package && cpu.empty()) {
+  if (auto* package = hwloc_get_obj_by_type(raw, HWLOC_OBJ_PACKAGE, 0); package && cpu.empty()) {
     if (const char* model = hwloc_obj_get_info_by_name(package, "CPUModel")) cpu = model;
   }
   out.emplace_back("cpu", or_unknown(cpu));
@@ -172,7 +172,7 @@ void add_machine(Attributes& out, const std::string& host) {
   const std::pair<const char*, hwloc_obj_type_t> caches[] = {
       {"cpu_l1d", HWLOC_OBJ_L1CACHE}, {"cpu_l2", HWLOC_OBJ_L2CACHE}, {"cpu_l3", HWLOC_OBJ_L3CACHE}};
   for (const auto& [name, type] : caches) {
-    const hwloc_obj_t cache = hwloc_get_obj_by_type(raw, type, 0);
+    auto* cache = hwloc_get_obj_by_type(raw, type, 0);
     if (!cache) continue;
     out.emplace_back(fmt::format("{}_bytes", name), static_cast<double>(cache->attr->cache.size));
     out.emplace_back(fmt::format("{}_caches", name), static_cast<long>(count(type)));

@@ -253,7 +253,7 @@ std::optional<std::string> Comm::agree(const std::string* local_error, bool has_
   const int first = reduce(handle_, local_error ? rank_ : size_, MPI_INT, MPI_MIN);
   if (first == size_) return std::nullopt;
   std::string message;
-  if (first == rank_) {
+  if (local_error && first == rank_) {
     if (size_ > 1 && !has_prefix) message = "rank " + std::to_string(rank_) + ": ";
     message += *local_error;
   }

@@ -7,8 +7,8 @@
 namespace elkhorn::record {
 namespace {
 
-constexpr std::size_t large_bytes = 64 * 1024;   // from here on compression pays for its chunk index
-constexpr std::size_t chunk_bytes = 512 * 1024;  // below HDF5's default chunk cache of 1 MiB
+constexpr std::size_t large_bytes = std::size_t(64) * 1024;   // from here on compression pays for its chunk index
+constexpr std::size_t chunk_bytes = std::size_t(512) * 1024;  // below HDF5's default chunk cache of 1 MiB
 
 extern "C" herr_t append_attribute_name(hid_t, const char* name, const H5A_info_t*, void* out) {
   static_cast<std::vector<std::string>*>(out)->emplace_back(name);
@@ -53,7 +53,7 @@ std::string read_one_text(hid_t type, const std::string& doing, Read&& read) {
     check_hdf5(H5Tset_cset(memory_type.id(), H5Tget_cset(type)), doing);
     char* buffer = nullptr;
     check_hdf5(read(memory_type.id(), static_cast<void*>(&buffer)), doing);
-    const std::string text = buffer == nullptr ? "" : buffer;
+    std::string text = buffer == nullptr ? "" : buffer;
     static_cast<void>(H5free_memory(buffer));
     return text;
   }

@@ -1,6 +1,7 @@
 #include "record/recorder.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -44,7 +45,7 @@ std::string difference(const Plan& then, const Plan& now) {
   for (std::size_t i = 0; i < std::max(old_lines.size(), new_lines.size()); ++i) {
     const std::string was = i < old_lines.size() ? old_lines[i] : "(end of the deck)";
     const std::string is = i < new_lines.size() ? new_lines[i] : "(end of the deck)";
-    if (was != is) return "the resolved deck had \"" + was + "\" and now has \"" + is + "\"";
+    if (was != is) return fmt::format("the resolved deck had \"{}\" and now has \"{}\"", was, is);
   }
   for (const auto& name : now.case_names)
     if (std::find(then.case_names.begin(), then.case_names.end(), name) == then.case_names.end())

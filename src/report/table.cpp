@@ -48,6 +48,7 @@ std::vector<std::vector<const CaseResult*>> blocks_of(const std::vector<CaseResu
 /// Labels of a block's rows: the solver and its σ², with as many more settings as it takes to tell rows apart.
 std::vector<std::string> labels_of(const std::vector<const CaseResult*>& block) {
   std::vector<std::string> labels;
+  labels.reserve(block.size());
   for (const CaseResult* r : block)
     labels.push_back(r->solver + (r->sigma2_adaptive         ? " σ² adaptive"
                                   : std::isfinite(r->sigma2) ? " σ²=" + parameter_text(r->sigma2)

@@ -375,7 +375,7 @@ void Newton<Real>::place_slots() {
 template <class Real>
 void Newton<Real>::select(const std::vector<char>& slots, const scan::Active& active) {
   const auto flags = Kokkos::create_mirror_view(active.sequences);
-  for (std::size_t j = 0; j < slots.size(); ++j) flags(j) = slots[j];
+  for (std::size_t j = 0; j < slots.size(); ++j) flags(j) = slots[j] != 0;
   Kokkos::deep_copy(Exec(), active.sequences, flags);
   Exec().fence();
 }
