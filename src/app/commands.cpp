@@ -13,7 +13,9 @@ namespace {
 
 void list_systems() {
   for (const systems::SystemInfo& s : systems::infos()) {
-    const std::string dim = s.fixed_state_dim > 0 ? fmt::format("D = {}", s.fixed_state_dim) : "any D";
+    const std::string dim = s.fixed_state_dim > 0 ? fmt::format("D = {}", s.fixed_state_dim)
+                            : s.min_state_dim > 1 ? fmt::format("any D from {}", s.min_state_dim)
+                                                  : "any D";
     fmt::print("{:<12} {} ({})\n", s.kind, s.doc, dim);
     for (const systems::Option& o : s.options) fmt::print("{:<12}   {} = {}: {}\n", "", o.name, o.default_value, o.doc);
   }

@@ -58,7 +58,8 @@ std::vector<std::string> keys_of(const std::string& section) {
     if (field.section == section) keys.push_back(field.key);
   if (section == "system" || section == "problem")
     for (const systems::SystemInfo& system : systems::infos())
-      for (const systems::Option& option : system.options) keys.push_back(option.name);
+      for (const systems::Option& option : system.options)
+        if (std::find(keys.begin(), keys.end(), option.name) == keys.end()) keys.push_back(option.name);
   return keys;
 }
 

@@ -8,8 +8,10 @@
 
 #if defined(__GNUC__) && !defined(__CUDACC__) && !defined(__HIPCC__)
 #define ELKHORN_OWN_REGISTERS __attribute__((noinline))
+#define ELKHORN_INLINE_LAMBDA __attribute__((always_inline))
 #else
 #define ELKHORN_OWN_REGISTERS KOKKOS_INLINE_FUNCTION
+#define ELKHORN_INLINE_LAMBDA
 #endif
 
 namespace elkhorn::systems {
@@ -109,13 +111,11 @@ struct GateTiles {
   KOKKOS_INLINE_FUNCTION void for_each_part(const S& h, const U& x, const Use& use) const {
     // Zero states, as most guesses are, have no products to be added.
     const bool blank = is_blank(h);
-    const bool by_tiles = exec_is_host && hidden > 2 * products_at_once;
-    Several<typename S::Number, part> sums_of[by_parts][sums];
+    if (exec_is_host && hidden > 2 * products_at_once) return for_each_part_of_tiles(h, x, blank, use);
     for (int first = begin(); first < end(); first += part) {
-      const int p = by_tiles ? first % tile / part : 0;
-      if (by_tiles && p == 0) accumulate_tile(first, h, x, blank, sums_of);
-      if (!by_tiles) accumulate(first, h, x, blank, sums_of[0]);
-      use(first, first + part < hidden ? part : hidden - first, sums_of[p]);
+      Several<typename S::Number, part> sum[sums];
+      accumulate(first, h, x, blank, sum);
+      use(first, first + part < hidden ? part : hidden - first, sum);
     }
   }
 
@@ -177,7 +177,17 @@ struct GateTiles {
     unrolled<sums * part>([&](auto s) { out[s / part].part[s % part] = sum[s]; });
   }
 
-  /// The same of a tile whose weights do not fit in a first-level cache, some products of all parts at a time: so the
+  template <class S, class U, class Use>
+  ELKHORN_OWN_REGISTERS void for_each_part_of_tiles(const S& h, const U& x, bool blank, const Use& use) const {
+    for (int tile_begin = begin(); tile_begin < end(); tile_begin += tile) {
+      Several<typename S::Number, part> sum[by_parts][sums];
+      accumulate_tile(tile_begin, h, x, blank, sum);
+      for (int first = tile_begin, p = 0; first < end() && p < by_parts; first += part, ++p)
+        use(first, first + part < hidden ? part : hidden - first, sum[p]);
+    }
+  }
+
+  /// The sums of a tile whose weights do not fit in a first-level cache, some products of all parts at a time: so the
   /// parts, which use a share of each line of the weights, all find them there.
   template <class P, class S, class U>
   KOKKOS_INLINE_FUNCTION void accumulate_tile(int first, const S& h, const U& x, bool blank,

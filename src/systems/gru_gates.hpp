@@ -36,7 +36,7 @@ struct GruGates {
   template <class S, class U, class Use>
   KOKKOS_INLINE_FUNCTION void for_each_unit(const S& h, const U& x, const Use& use) const {
     using P = typename S::Number;
-    tiles.for_each_part(h, x, [&](const int first, const int count, auto& sum) {
+    tiles.for_each_part(h, x, [&](const int first, const int count, auto& sum) ELKHORN_INLINE_LAMBDA {
       activate(sum);
       for (int j = 0; j < count; ++j) {
         Unit<P> unit;

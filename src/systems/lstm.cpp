@@ -30,7 +30,7 @@ struct LstmCell {
   KOKKOS_INLINE_FUNCTION void evaluate(const S& s, const U& u, Out& out) const {
     using P = typename S::Number;
     const int H = tiles.hidden;
-    tiles.for_each_part(s, u, [&](const int first, const int count, auto& sum) {
+    tiles.for_each_part(s, u, [&](const int first, const int count, auto& sum) ELKHORN_INLINE_LAMBDA {
       activate(sum);
       for (int unit = 0; unit < count; ++unit) {
         const int j = first + unit;

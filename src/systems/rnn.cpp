@@ -27,7 +27,7 @@ struct RnnCell {
   template <Linearization L, class S, class U, class Out>
   KOKKOS_INLINE_FUNCTION void evaluate(const S& s, const U& u, Out& out) const {
     using P = typename S::Number;
-    tiles.for_each_part(s, u, [&](const int first, const int count, auto& sum) {
+    tiles.for_each_part(s, u, [&](const int first, const int count, auto& sum) ELKHORN_INLINE_LAMBDA {
       sum[0] = hyperbolic_tangent(sum[0]);
       for (int j = 0; j < count; ++j) {
         const P next = sum[0].part[j], slope = P(Real(1)) - next * next;
