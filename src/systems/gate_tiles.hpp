@@ -57,8 +57,8 @@ struct GateTiles {
   static constexpr int gates = Gates;
   static constexpr int sums = Gates + (Split ? 1 : 0);
   static constexpr int tile = exec_is_host ? register_bytes / int(sizeof(Real)) : Part;
-  static constexpr int part =
-      Part < tile ? Part : tile;  ///< units of a tile whose sums fit into registers, over lanes of steps
+  /// Units of a tile whose sums fit into registers, over lanes of steps.
+  static constexpr int part = Part < tile ? Part : tile;
   static_assert(tile % part == 0);
   static constexpr int by_parts = exec_is_host ? tile / part : 1;  ///< parts of a tile
 
