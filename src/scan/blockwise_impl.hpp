@@ -45,13 +45,20 @@ struct GroupSweep {
       clear_row(element.jacobian);
       through(1);
     }
-    for (long begin = settled; begin < map.steps;) {
-      // Blocks do not straddle those of the evaluation.
-      const long edge = (begin / block_length + 1) * block_length;
-      const StepBlock block{group, begin, edge < map.steps ? edge : map.steps, buffer};
+    for_each_block([&](const StepBlock& block) {
       stream.fill(block);
       through(block.steps());
       done(block);
+    });
+  }
+
+  /// The blocks of steps that are not settled; they do not straddle those of the evaluation.
+  template <class Use>
+  void for_each_block(const Use& use) const {
+    for (long begin = stream.settled(group); begin < map.steps;) {
+      const long edge = (begin / block_length + 1) * block_length;
+      const StepBlock block{group, begin, edge < map.steps ? edge : map.steps, buffer};
+      use(block);
       begin = block.end;
     }
   }
@@ -82,11 +89,7 @@ void BlockwiseScan<Element>::summarise(const Active& active, const BlockStream& 
       const int id = static_cast<int>(token.acquire());
       const detail::GroupSweep<Element> sweep{element_, map_, stream, workspace_, group, block_length_, id};
       if (detail::wholly_last(map_, group)) {
-        for (long begin = stream.settled(group); begin < map_.steps;) {
-          const long end = std::min((begin / block_length_ + 1) * block_length_, map_.steps);
-          stream.look({group, begin, end, id});
-          begin = end;
-        }
+        sweep.for_each_block([&](const StepBlock& block) { stream.look(block); });
       } else {
         // The state after chunk 0 comes from advancing, wherever its lanes are: see Summarise.
         const bool first = group * lane_width < map_.batch, whole = detail::wholly_first(map_, group);

@@ -81,8 +81,7 @@ void FusedPass<Real>::renew(const scan::StepBlock& block) const {
   if (block.begin != settled(block.group)) return;
   for (int w = 0; w < lane_width; ++w) {
     const long lane = block.group * lane_width + w;
-    for (std::size_t which = 0; which < tolerances_.size(); ++which)
-      passed_[which * passed_.size() / tolerances_.size() + static_cast<std::size_t>(lane)] = {block.begin, Real(0)};
+    for (std::size_t which = 0; which < tolerances_.size(); ++which) passed(which, lane) = {block.begin, Real(0)};
     // The block may begin within one of the evaluation's blocks.
     arrays_.worst(block.group, block.begin / block_steps, w) = Real(0);
     arrays_.moved(block.group, block.begin / block_steps, w) = Real(0);
@@ -97,19 +96,19 @@ void FusedPass<Real>::find_fronts(const scan::StepBlock& block) const {
   for (std::size_t which = 0; which < tolerances_.size(); ++which)
     for (int w = 0; w < lane_width; ++w) {
       const long lane = block.group * lane_width + w;
-      Passed& passed = passed_[which * passed_.size() / tolerances_.size() + static_cast<std::size_t>(lane)];
-      if (passed.steps != block.begin) continue;
+      Passed& front = passed(which, lane);
+      if (front.steps != block.begin) continue;
       const Real worst = arrays_.worst(block.group, block.begin / block_steps, w);
       if (worst <= tolerances_[which]) {
-        passed = {block.end, larger(passed.largest, worst)};
+        front = {block.end, larger(front.largest, worst)};
         continue;
       }
-      for (const long settled = settled_of(lane); passed.steps < block.end; ++passed.steps) {
+      for (const long settled = settled_of(lane); front.steps < block.end; ++front.steps) {
         Real here(0);
-        for (int i = 0; i < static_cast<int>(residual.extent(2)) && passed.steps >= settled; ++i)
-          here = larger(here, magnitude(residual(block.buffer, passed.steps - block.begin, i, w)));
+        for (int i = 0; i < static_cast<int>(residual.extent(2)) && front.steps >= settled; ++i)
+          here = larger(here, magnitude(residual(block.buffer, front.steps - block.begin, i, w)));
         if (!(here <= tolerances_[which])) break;
-        passed.largest = larger(passed.largest, here);
+        front.largest = larger(front.largest, here);
       }
     }
 }
@@ -179,15 +178,14 @@ void FusedPass<Real>::look(bool last) {
 }
 
 template <class Real>
-std::vector<typename FusedPass<Real>::Passed> FusedPass<Real>::fronts(int which) const {
+std::vector<typename FusedPass<Real>::Passed> FusedPass<Real>::fronts(std::size_t which) const {
   const scan::LaneMap& map = frame_.map;
   std::vector<Passed> fronts(static_cast<std::size_t>(map.batch));
-  const std::size_t first = static_cast<std::size_t>(which) * passed_.size() / tolerances_.size();
   for (long slot = 0; slot < map.batch; ++slot) {
     Passed& all = fronts[static_cast<std::size_t>(slot)];
     for (long lane = slot; lane < map.lanes(); lane += map.batch) {
       // Groups that are settled as a whole are not looked at any more.
-      const Passed& here = passed_[first + static_cast<std::size_t>(lane)];
+      const Passed& here = passed(which, lane);
       const long held = map.steps_of(lane);
       all.steps += std::min(here.steps, held);
       all.largest = larger(all.largest, here.largest);

@@ -70,7 +70,7 @@ class FusedPass : private scan::BlockStream {
     Real largest = 0;
   };
   /// Of all slots, as the last look found, by the `which`-th tolerance.
-  std::vector<Passed> fronts(int which) const;
+  std::vector<Passed> fronts(std::size_t which) const;
   /// The next states become the present ones for the sequences that are active now; the others keep theirs.
   /// @param fronts steps of each slot that keep theirs, too, and that further passes leave out
   void step(const std::vector<long>& fronts);
@@ -84,6 +84,9 @@ class FusedPass : private scan::BlockStream {
   void take(const scan::StepBlock& block) const override;
 
   long settled_of(long lane) const;
+  Passed& passed(std::size_t which, long lane) const {
+    return passed_[which * passed_.size() / tolerances_.size() + static_cast<std::size_t>(lane)];
+  }
   void renew(const scan::StepBlock& block) const;
   void find_fronts(const scan::StepBlock& block) const;
 

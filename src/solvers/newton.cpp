@@ -586,14 +586,15 @@ void Newton<Real>::move_windows(Status& status, Recording<Real>* recording, Stop
   windows_.apply(change);
   if (recording && settles_ && line_.whole()) {
     watch.pause();
-    // Where windows are now; those of finished sequences are beyond their last steps.
-    std::vector<Windows::Slot> now;
-    for (std::size_t j = 0; j < before.size(); ++j)
-      if (leaving[j]) now.push_back({before[j].sequence, before[j].begin + before[j].length, 0});
+    std::vector<char> goes_on(outside_.size(), 0);
     for (std::size_t j = 0; j < windows_.slots().size(); ++j)
-      for (Windows::Slot& slot : now)
-        if (change.moving[j] && slot.sequence == windows_.slots()[j].sequence) slot = windows_.slots()[j];
-    for (const Windows::Slot& slot : now) compare_outside(*recording, slot);
+      if (change.moving[j]) {
+        goes_on[static_cast<std::size_t>(windows_.slots()[j].sequence)] = 1;
+        compare_outside(*recording, windows_.slots()[j]);
+      }
+    for (std::size_t j = 0; j < before.size(); ++j)  // a finished sequence has left all of its window behind
+      if (leaving[j] && !goes_on[static_cast<std::size_t>(before[j].sequence)])
+        compare_outside(*recording, {before[j].sequence, before[j].begin + before[j].length, 0});
     watch.go_on();
   }
   if (change.reframe) {

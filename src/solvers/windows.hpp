@@ -86,7 +86,7 @@ class Windows {
     int stuck = 0;        ///< iterations since it fell
     double wasted = 0;    ///< iterations' worth of settled steps since the window was last moved
     double last = 0;      ///< residual of the window an iteration ago; 0: it has moved since
-    double waits = 0;     ///< windows whose residuals fall by this factor an iteration wait for their last steps
+    bool waits = false;   ///< all of the window is about to settle
     bool resized = false;
     bool restart = false;  ///< the window stalled: states ahead of the front are worth less than the guess
     int finished = 0;  ///< iterations since the sequence finished; its last residual is still to be looked at after one

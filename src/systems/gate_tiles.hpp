@@ -138,10 +138,19 @@ struct GateTiles {
   KOKKOS_FORCEINLINE_FUNCTION const Real* add_inputs(int first, const U& x, P (&sum)[sums * part]) const {
     const Real* w = biases(first / tile) + first % tile;
     unrolled<sums * part>([&](auto i) { sum[i] = P(w[i / part * tile + i % part]); });
-    w += sums * tile;
-    for (int i = 0; i < inputs; ++i, w += gates * tile) {
-      const P xi = x[i];
-      unrolled<gates * part>([&](auto s) { sum[s] = multiply_add(P(w[s / part * tile + s % part]), xi, sum[s]); });
+    return add_products<false>(w + sums * tile, x, 0, inputs, sum);
+  }
+
+  /// Adds products of the inputs or states from `begin` to `end`. Returns the weights of the next one.
+  template <bool States, class P, class X>
+  KOKKOS_FORCEINLINE_FUNCTION static const Real* add_products(const Real* w, const X& x, int begin, int end,
+                                                              P (&sum)[sums * part]) {
+    for (int k = begin; k < end; ++k, w += gates * tile) {
+      const P xk = x[k];
+      unrolled<gates * part>([&](auto s) {
+        constexpr int to = (States ? state_sum(s / part) : s / part) * part + s % part;
+        sum[to] = multiply_add(P(w[s / part * tile + s % part]), xk, sum[to]);
+      });
     }
     return w;
   }
@@ -168,13 +177,7 @@ struct GateTiles {
     } else {
       w = add_inputs(first, x, sum);
     }
-    for (int k = 0; k < (blank ? 0 : hidden); ++k, w += gates * tile) {
-      const P hk = h[k];
-      unrolled<gates * part>([&](auto s) {
-        constexpr int to = state_sum(s / part) * part + s % part;
-        sum[to] = multiply_add(P(w[s / part * tile + s % part]), hk, sum[to]);
-      });
-    }
+    add_products<true>(w, h, 0, blank ? 0 : hidden, sum);
     unrolled<sums * part>([&](auto s) { out[s / part].part[s % part] = sum[s]; });
   }
 
@@ -195,8 +198,7 @@ struct GateTiles {
                                               Several<P, part> (&sum)[by_parts][sums]) const {
     const int index = first / tile;
     const bool ready = is_projected(x);
-    const int parts =
-        (hidden - first + part - 1) / part < tile / part ? (hidden - first + part - 1) / part : tile / part;
+    const int left = (hidden - first + part - 1) / part, parts = left < by_parts ? left : by_parts;
     for (int p = 0; p < parts; ++p)
       unrolled<sums * part>([&](auto s) {
         constexpr int g = s / part, j = s % part;
@@ -215,16 +217,12 @@ struct GateTiles {
     return from + products_at_once < all ? from + products_at_once : all;
   }
 
-  /// Products of inputs or states from `begin` to `end`.
-  template <bool States, class P, class S>
-  ELKHORN_OWN_REGISTERS void add(const Real* w, const S& x, int begin, int end, Several<P, part> (&out)[sums]) const {
-    P sum[gates * part];
-    unrolled<gates * part>([&](auto s) { sum[s] = out[States ? state_sum(s / part) : s / part].part[s % part]; });
-    for (int k = begin; k < end; ++k, w += gates * tile) {
-      const P xk = x[k];
-      unrolled<gates * part>([&](auto s) { sum[s] = multiply_add(P(w[s / part * tile + s % part]), xk, sum[s]); });
-    }
-    unrolled<gates * part>([&](auto s) { out[States ? state_sum(s / part) : s / part].part[s % part] = sum[s]; });
+  template <bool States, class P, class X>
+  ELKHORN_OWN_REGISTERS void add(const Real* w, const X& x, int begin, int end, Several<P, part> (&out)[sums]) const {
+    P sum[sums * part];
+    unrolled<sums * part>([&](auto s) { sum[s] = out[s / part].part[s % part]; });
+    add_products<States>(w, x, begin, end, sum);
+    unrolled<sums * part>([&](auto s) { out[s / part].part[s % part] = sum[s]; });
   }
 
   template <class S>

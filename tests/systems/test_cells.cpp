@@ -89,7 +89,8 @@ TEST_P(EverySystem, RolloutsDependOnNoOtherSequence) {
 
 /// Residuals, Jacobians and largest residuals of slots that lie anywhere in their sequences, from drivers or projections.
 template <class Real>
-std::vector<std::vector<Real>> evaluate_windows(const systems::Instance<Real>& instance, bool project) {
+std::vector<std::vector<Real>> evaluate_windows(const systems::Instance<Real>& instance, bool project,
+                                                systems::Linearization linearization) {
   const long slots = 9, width = 75, chunks = 2;  // the last chunks are a step shorter
   const systems::System<Real>& system = *instance.system;
   const long dim = system.state_dim(), n = system.input_dim();
@@ -115,7 +116,7 @@ std::vector<std::vector<Real>> evaluate_windows(const systems::Instance<Real>& i
                                  panel(map.steps + 1, dim),
                                  panel(map.steps, held),
                                  panel(map.steps, dim),
-                                 panel(map.steps, dim * dim),
+                                 panel(map.steps, systems::jacobian_components(linearization, dim)),
                                  {},
                                  project};
   args.worst =
@@ -139,13 +140,13 @@ std::vector<std::vector<Real>> evaluate_windows(const systems::Instance<Real>& i
         for (long i = 0; i < held; ++i)
           EXPECT_EQ(args.inputs(lane / lane_width, k, i, lane % lane_width), Real(0)) << lane << " " << k;
     }
-  system.evaluate(systems::Linearization::dense, args);
+  system.evaluate(linearization, args);
   std::vector<std::vector<Real>> out;
   for (long lane = 0; lane < map.lanes(); ++lane)
     for (long k = 0; k < map.steps_of(lane) && moving.sequence(map.sequence_of(lane)); ++k) {
       out.emplace_back();
       for (long i = 0; i < dim; ++i) out.back().push_back(args.residual(lane / lane_width, k, i, lane % lane_width));
-      for (long i = 0; i < dim * dim; ++i)
+      for (long i = 0; i < systems::jacobian_components(linearization, dim); ++i)
         out.back().push_back(args.jacobian(lane / lane_width, k, i, lane % lane_width));
       out.back().push_back(args.worst(lane / lane_width, k / systems::block_steps, lane % lane_width));
     }
@@ -161,18 +162,40 @@ void expect_projections_change_nothing(const std::string& system, long dim, long
   const auto instance = systems::make_instance<Real>(c, {0, c.batch});
   ASSERT_GE(instance.system->projected_dim(), dim / 2) << system;
   EXPECT_GE(instance.system->projected_dim(), systems::inspect(c).projected_dim);
-  EXPECT_EQ(evaluate_windows(instance, true), evaluate_windows(instance, false))
+  const auto linearization = dim > 100 ? systems::Linearization::diagonal : systems::Linearization::dense;
+  EXPECT_EQ(evaluate_windows(instance, true, linearization), evaluate_windows(instance, false, linearization))
       << system << " " << dim << " " << inputs;
 }
 
-// Inputs as far as they go without states are the same numbers, made once or in every evaluation; D = 200 takes tiles of
-// units one after the other.
+// Inputs as far as they go without states are the same numbers, made once or in every evaluation; large cells take tiles of
+// units one after the other, and their products some at a time.
 TEST(GatedCells, ProjectedInputsGiveTheSameNumbers) {
   if constexpr (!exec_is_host) GTEST_SKIP() << "reads arrays in place";
   for (const std::string system : {"gru", "lstm", "rnn"})
-    for (const auto& [dim, inputs] : {std::pair<long, long>{6, 16}, {8, 17}, {22, 40}, {200, 70}}) {
+    for (const auto& [dim, inputs] : {std::pair<long, long>{6, 16}, {8, 17}, {22, 40}, {200, 70}, {610, 140}}) {
       expect_projections_change_nothing<float>(system, dim, inputs);
       expect_projections_change_nothing<double>(system, dim, inputs);
+    }
+}
+
+// Products in parts are those of the rollout, which takes them in one go, bit by bit; and so they are from zero states.
+template <class Real>
+void expect_steps_of_the_rollout(const std::string& system, long dim, long inputs) {
+  deck::Case c = small_case(system, dim);
+  c.system_options["input_dim"] = double(inputs);
+  c.precision = precision_of<Real>();
+  const auto instance = systems::make_instance<Real>(c, {0, c.batch});
+  const Probe<Real> probe(instance);
+  const std::vector<double> zero(std::size_t(c.batch * dim), 0.0);
+  for (const std::vector<double>& states : {probe.random_states(3), zero})
+    EXPECT_EQ(probe.at(states, systems::Linearization::diagonal).f, probe.rollout(states)) << system << " " << dim;
+}
+
+TEST(GatedCells, LargeOnesTakeTheirProductsInParts) {
+  for (const std::string system : {"gru", "lstm", "rnn"})
+    for (const auto& [dim, inputs] : {std::pair<long, long>{22, 5}, {610, 140}, {1030, 300}}) {
+      expect_steps_of_the_rollout<float>(system, dim, inputs);
+      expect_steps_of_the_rollout<double>(system, dim, inputs);
     }
 }
 
