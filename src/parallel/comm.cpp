@@ -8,6 +8,10 @@
 #include <limits>
 #include <utility>
 
+#if defined(OPEN_MPI) && OPEN_MPI
+#include <mpi-ext.h>
+#endif
+
 namespace elkhorn::parallel {
 
 namespace {
@@ -74,6 +78,23 @@ Session::~Session() {
   int finalised = 0;
   MPI_Finalized(&finalised);
   if (owner_ && !finalised) MPI_Finalize();
+}
+
+bool reads_device_memory() {
+  if (const char* said = std::getenv("ELKHORN_GPU_AWARE_MPI")) return std::string(said) == "1";
+#if defined(MPIX_CUDA_AWARE_SUPPORT)  // Open MPI
+  return MPIX_Query_cuda_support() == 1;
+#elif defined(MPIX_GPU_SUPPORT_CUDA)  // MPICH since 4.0
+  int supported = 0;
+  for (const int kind : {MPIX_GPU_SUPPORT_CUDA, MPIX_GPU_SUPPORT_HIP}) {
+    int here = 0;
+    if (MPIX_GPU_query_support(kind, &here) == MPI_SUCCESS) supported |= here;
+  }
+  return supported != 0;
+#else
+  const char* cray = std::getenv("MPICH_GPU_SUPPORT_ENABLED");
+  return cray && std::string(cray) == "1";
+#endif
 }
 
 Comm::Comm(MPI_Comm parent) {
@@ -182,23 +203,66 @@ long Comm::max(long value) const { return reduce(handle_, value, MPI_LONG, MPI_M
 long Comm::min(long value) const { return reduce(handle_, value, MPI_LONG, MPI_MIN); }
 long Comm::sum(long value) const { return reduce(handle_, value, MPI_LONG, MPI_SUM); }
 
+void Comm::add_send(Pending& pending, const void* data, std::size_t bytes, int to) const {
+  in_pieces(const_cast<void*>(data), bytes, [&](void* piece, int count) {
+    check(MPI_Isend(piece, count, MPI_BYTE, to, exchange_tag, handle_, &pending.requests_.emplace_back()), "MPI_Isend");
+  });
+  ++traffic_.messages;
+  traffic_.bytes += static_cast<long>(bytes);
+}
+
+void Comm::add_receive(Pending& pending, void* incoming, std::size_t bytes, int from) const {
+  in_pieces(incoming, bytes, [&](void* piece, int count) {
+    check(MPI_Irecv(piece, count, MPI_BYTE, from, exchange_tag, handle_, &pending.requests_.emplace_back()),
+          "MPI_Irecv");
+  });
+}
+
 void Comm::exchange_bytes(const void* data, std::size_t bytes, int to, void* incoming, std::size_t incoming_bytes,
                           int from) const {
   const Clock clock(traffic_);
   // All at once, and the longest wait last: nobody's send waits for a receive that comes later.
-  std::vector<MPI_Request> requests;
-  if (from >= 0)
-    in_pieces(incoming, incoming_bytes, [&](void* piece, int count) {
-      check(MPI_Irecv(piece, count, MPI_BYTE, from, exchange_tag, handle_, &requests.emplace_back()), "MPI_Irecv");
-    });
-  if (to >= 0) {
-    in_pieces(const_cast<void*>(data), bytes, [&](void* piece, int count) {
-      check(MPI_Isend(piece, count, MPI_BYTE, to, exchange_tag, handle_, &requests.emplace_back()), "MPI_Isend");
-    });
-    ++traffic_.messages;
-    traffic_.bytes += static_cast<long>(bytes);
+  Pending pending;
+  if (from >= 0) add_receive(pending, incoming, incoming_bytes, from);
+  if (to >= 0) add_send(pending, data, bytes, to);
+  pending.wait();
+}
+
+Pending Comm::start_sending(const void* data, std::size_t bytes, int to) const {
+  const Clock clock(traffic_);
+  Pending pending(*this);
+  add_send(pending, data, bytes, to);
+  return pending;
+}
+
+Pending Comm::start_receiving(void* incoming, std::size_t bytes, int from) const {
+  const Clock clock(traffic_);
+  Pending pending(*this);
+  add_receive(pending, incoming, bytes, from);
+  return pending;
+}
+
+Pending& Pending::operator=(Pending&& other) noexcept {
+  if (this != &other) {
+    give_up();
+    comm_ = std::exchange(other.comm_, nullptr);
+    requests_ = std::exchange(other.requests_, {});
   }
-  check(MPI_Waitall(static_cast<int>(requests.size()), requests.data(), MPI_STATUSES_IGNORE), "MPI_Waitall");
+  return *this;
+}
+
+void Pending::wait() {
+  Traffic uncounted;
+  const Clock clock(comm_ ? comm_->traffic_ : uncounted);
+  check(MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE), "MPI_Waitall");
+  requests_.clear();
+}
+
+/// After an error: whoever waits for these messages is told otherwise.
+void Pending::give_up() noexcept {
+  for (MPI_Request& request : requests_)
+    if (request != MPI_REQUEST_NULL) MPI_Request_free(&request);
+  requests_.clear();
 }
 
 void Comm::allgather_bytes(const void* value, void* all, std::size_t bytes) const {

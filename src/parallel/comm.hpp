@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace elkhorn::parallel {
@@ -56,6 +57,32 @@ class Session {
 
  private:
   bool owner_ = false;
+};
+
+/// Whether this MPI reads and writes memory of GPUs itself. The environment's ELKHORN_GPU_AWARE_MPI = 0 or 1 decides where it
+/// is set; otherwise the library is asked (MPIX_Query_cuda_support and the like), and one that cannot tell is taken not to.
+bool reads_device_memory();
+
+class Comm;
+
+/// Messages on their way; their memory is to be left alone until `wait` has returned. Without it they are given up.
+class Pending {
+ public:
+  Pending() = default;
+  explicit Pending(const Comm& comm) : comm_(&comm) {}
+  Pending(Pending&& other) noexcept { *this = std::move(other); }
+  Pending& operator=(Pending&& other) noexcept;
+  ~Pending() { give_up(); }
+  Pending(const Pending&) = delete;
+  Pending& operator=(const Pending&) = delete;
+
+  void wait();
+
+ private:
+  friend class Comm;
+  void give_up() noexcept;
+  const Comm* comm_ = nullptr;
+  std::vector<MPI_Request> requests_;
 };
 
 /// A communicator of the suite's own. "Collective" below means: every rank of it calls, in the same order.
@@ -117,7 +144,12 @@ class Comm {
   void exchange_bytes(const void* data, std::size_t bytes, int to, void* incoming, std::size_t incoming_bytes,
                       int from) const;
 
-  /// Of the reductions over vectors and of `exchange_bytes`, since this communicator was made.
+  /// Starts to send to rank `to`, to receive from rank `from`. Messages of one pair of ranks arrive in the order they were
+  /// sent in, those of `exchange_bytes` included.
+  Pending start_sending(const void* data, std::size_t bytes, int to) const;
+  Pending start_receiving(void* incoming, std::size_t bytes, int from) const;
+
+  /// Of the reductions over vectors, of `exchange_bytes` and of messages that were started, since this communicator was made.
   Traffic traffic() const { return traffic_; }
 
   /// One value of every rank, in rank order, on every rank. Collective.
@@ -170,12 +202,15 @@ class Comm {
   void or_abort(const std::function<void()>& section) const;
 
  private:
+  friend class Pending;
   struct Adopt {};
   Comm(MPI_Comm own, Adopt);
   void release() noexcept;
   std::optional<std::string> agree(const std::string* local_error, bool has_prefix) const;
   void allgather_bytes(const void* value, void* all, std::size_t bytes) const;
   void gather_bytes(const void* mine, const std::vector<std::size_t>& bytes, void* all) const;
+  void add_send(Pending& pending, const void* data, std::size_t bytes, int to) const;
+  void add_receive(Pending& pending, void* incoming, std::size_t bytes, int from) const;
 
   MPI_Comm handle_ = MPI_COMM_NULL;
   int rank_ = 0;

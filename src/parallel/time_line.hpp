@@ -21,26 +21,30 @@ class TimeLine {
   TimeLine(const Comm& row, long length)
       : row_(row.size() > 1 ? &row : nullptr), length_(length), steps_(split(length, row.size(), row.rank())) {}
 
+  /// The same ranks and steps with time running backward: the state after a rank's steps comes from its `previous` rank.
+  TimeLine reversed() const {
+    TimeLine line = *this;
+    line.backward_ = !backward_;
+    return line;
+  }
+
   bool whole() const { return row_ == nullptr; }
   long length() const { return length_; }  ///< T, of all ranks together
   Range steps() const { return steps_; }   ///< of this rank
   long longest() const {
     return row_ ? split(length_, row_->size(), 0).size() : length_;
   }  ///< steps of a rank, at most
-  bool is_first() const { return !row_ || row_->rank() == 0; }
+  bool is_first() const { return !row_ || row_->rank() == 0; }  ///< in time, which runs forward
   /// Whether another rank holds the step before this rank's first one, or the one after its last.
-  bool has_previous() const { return row_ && row_->rank() > 0 && !steps_.empty(); }
-  bool has_next() const { return row_ && !steps_.empty() && steps_.end < length_; }
+  bool has_previous() const { return backward_ ? later_rank() : earlier_rank(); }
+  bool has_next() const { return backward_ ? earlier_rank() : later_rank(); }
 
-  /// Sends `data` to the next rank and receives as much from the previous one, where there are such ranks.
-  void shift(const void* data, void* incoming, std::size_t bytes) const {
-    if (bytes > 0) exchange(data, incoming, bytes, has_next(), has_previous());
+  /// Starts to send to the next rank, to receive from the previous one, where there are such ranks.
+  Pending start_sending(const void* data, std::size_t bytes) const {
+    return has_next() && bytes > 0 ? row_->start_sending(data, bytes, row_->rank() + ahead()) : Pending();
   }
-  void send_next(const void* data, std::size_t bytes) const {
-    if (bytes > 0) exchange(data, nullptr, bytes, has_next(), false);
-  }
-  void receive_previous(void* incoming, std::size_t bytes) const {
-    if (bytes > 0) exchange(nullptr, incoming, bytes, false, has_previous());
+  Pending start_receiving(void* incoming, std::size_t bytes) const {
+    return has_previous() && bytes > 0 ? row_->start_receiving(incoming, bytes, row_->rank() - ahead()) : Pending();
   }
 
   /// Element by element over the row, to all its ranks; the same number of values on each.
@@ -55,14 +59,14 @@ class TimeLine {
   Traffic traffic() const { return row_ ? row_->traffic() : Traffic{}; }
 
  private:
-  void exchange(const void* data, void* incoming, std::size_t bytes, bool send, bool receive) const {
-    if (send || receive)
-      row_->exchange_bytes(data, bytes, send ? row_->rank() + 1 : -1, incoming, bytes, receive ? row_->rank() - 1 : -1);
-  }
+  int ahead() const { return backward_ ? -1 : 1; }
+  bool earlier_rank() const { return row_ && row_->rank() > 0 && !steps_.empty(); }
+  bool later_rank() const { return row_ && !steps_.empty() && steps_.end < length_; }
 
   const Comm* row_ = nullptr;
   long length_ = 0;
   Range steps_;
+  bool backward_ = false;
 };
 
 }  // namespace elkhorn::parallel

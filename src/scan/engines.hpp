@@ -53,8 +53,6 @@ class Scan {
   void serial(const Element& element, const Active& active) const;
   void flat(const Element& element, const Active& active) const;
   void chunked(const Element& element, const Active& active) const;
-  void receive() const;
-  void send() const;
   /// A single chunk is summarised only where that lets the next rank start before this one has finished.
   bool summarises() const {
     return engine_ == Engine::chunked && (map_.chunks > 1 || (line_.has_previous() && line_.has_next()));

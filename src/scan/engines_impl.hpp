@@ -3,6 +3,7 @@
 
 #include <stdexcept>
 
+#include "parallel/transfer.hpp"
 #include "scan/engines.hpp"
 
 namespace elkhorn::scan {
@@ -342,27 +343,10 @@ void Scan<Element>::run(const Element& element, const Active& active) const {
 }
 
 template <class Element>
-void Scan<Element>::receive() const {
-  if (!line_.has_previous()) return;
-  const auto host = Kokkos::create_mirror_view(incoming_);
-  line_.receive_previous(host.data(), host.size() * sizeof(Real));
-  Kokkos::deep_copy(Exec(), incoming_, host);
-  Exec().fence();
-}
-
-template <class Element>
-void Scan<Element>::send() const {
-  if (!line_.has_next()) return;
-  Exec().fence();
-  const auto host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), outgoing_);
-  line_.send_next(host.data(), host.size() * sizeof(Real));
-}
-
-template <class Element>
 void Scan<Element>::serial(const Element& element, const Active& active) const {
   const detail::LaneItems<Element> base{element,    map_,      active,    workspace_, states_,
                                         summaries_, incoming_, outgoing_, {}};
-  receive();
+  parallel::Arrival<Matrix<Real>>(line_, incoming_).wait();
   if (map_.chunks == 1) {
     Kokkos::parallel_for("scan serial", Kokkos::RangePolicy<Exec>(0, base.items()),
                          detail::Finish<Element, true>{base});
@@ -370,7 +354,7 @@ void Scan<Element>::serial(const Element& element, const Active& active) const {
     Kokkos::parallel_for("scan serial", Kokkos::RangePolicy<Exec>(0, map_.batch * element.slots()),
                          detail::Walk<Element>{base});
   }
-  send();
+  parallel::Departure<Matrix<Real>>(line_, outgoing_).wait();
 }
 
 template <class Element>
@@ -399,12 +383,15 @@ void Scan<Element>::chunked(const Element& element, const Active& active) const 
   const detail::LaneItems<Element> base{element,    map_,      active,    workspace_, states_,
                                         summaries_, incoming_, outgoing_, {}};
   const Kokkos::RangePolicy<Exec> lanes(0, base.items());
+  // The state before this rank travels while chunks are summarised, the one after it while they are finished.
+  parallel::Arrival<Matrix<Real>> arrival(line_, incoming_);
   Kokkos::parallel_for("scan summarise", lanes, detail::Summarise<Element>{base});
-  receive();
+  arrival.wait();
   Kokkos::parallel_for("scan summaries", Kokkos::RangePolicy<Exec>(0, map_.batch * element.slots()),
                        detail::ScanSummaries<Element>{base});
-  send();
+  parallel::Departure<Matrix<Real>> departure(line_, outgoing_);
   Kokkos::parallel_for("scan finish", lanes, detail::Finish<Element, false>{base});
+  departure.wait();
 }
 
 }  // namespace elkhorn::scan

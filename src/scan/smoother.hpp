@@ -4,7 +4,7 @@
 ///
 /// where the filter alone (the published ELK) looks at each residual's past only. A filter pass that keeps its
 /// covariances is followed by a scan backward in time, which is an affine scan over reversed panels, so both passes
-/// run on any engine. Source: Särkkä & García-Fernández, arXiv 1905.13002, section IV; arXiv 2407.19115, section 4.
+/// run on any engine, and along a time line. Source: Särkkä & García-Fernández, arXiv 1905.13002, section IV; arXiv 2407.19115, section 4.
 #pragma once
 
 #include <type_traits>
@@ -20,9 +20,11 @@ class Smoother {
   using Real = typename Filter::Real;
   using Affine = std::conditional_t<std::is_same_v<Filter, KalmanDense<Real>>, AffineDense<Real>, AffineDiagonal<Real>>;
 
-  Smoother(Engine engine, const LaneMap& map, const Filter& filter);
+  /// `map` is of this rank's segment of `line`.
+  Smoother(Engine engine, const LaneMap& map, const Filter& filter,
+           const parallel::TimeLine& line = parallel::TimeLine());
 
-  /// Replaces r_t by the smoothed δ_t in the filter's increment panel for all active sequences.
+  /// Replaces r_t by the smoothed δ_t in the filter's increment panel for all active sequences. Collective over the line.
   void run(const Active& active) const;
 
  private:
@@ -31,7 +33,10 @@ class Smoother {
   Affine backward_;
   Scan<Filter> forward_scan_;
   Scan<Affine> backward_scan_;
+  parallel::TimeLine backward_line_;
   Matrix<Real> workspace_;
+  Matrix<Real> own_edge_, next_edge_;  ///< of this rank's first step, and of the step after its last one, if elsewhere
+  Panel<Real> next_;
 };
 
 extern template class Smoother<KalmanDiagonal<float>>;

@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "core/error.hpp"
+#include "parallel/transfer.hpp"
 #include "scan/smoother.hpp"
 
 namespace elkhorn::solvers {
@@ -109,7 +110,7 @@ std::unique_ptr<IncrementScan<Real>> make_scan(const SolverKind& kind, const dec
         };
         constexpr bool kalman_diagonal = std::is_same_v<Element, scan::KalmanDiagonal<Real>>;
         if constexpr (kalman_diagonal || std::is_same_v<Element, scan::KalmanDense<Real>>)
-          if (config.smoother) return std::make_unique<WholeScan<Real, scan::Smoother<Element>>>(engine, map, element);
+          if (config.smoother) return std::make_unique<WholeScan<Real, scan::Smoother<Element>>>(engine, map, element, line);
         if (!trust.bounded()) return scan(element);
         if constexpr (kalman_diagonal) {
           return std::make_unique<WholeScan<Real, scan::ClampedFilter<Real>>>(engine, map, element, bound, line);
@@ -197,8 +198,7 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
                                                : std::min(std::max(1L, line_.length()), 10000L);
   if (windowed_ && config_.stop != deck::Stop::residual)
     throw std::invalid_argument("a window needs stop = \"residual\": only residuals tell which states are settled");
-  if (!line_.whole() && (windowed_ || config_.smoother))
-    throw std::invalid_argument("windows and the smoother need all steps on one rank");
+  if (!line_.whole() && windowed_) throw std::invalid_argument("windows need all steps on one rank");
 
   Guess<Real>& guess = iterate_.guess;
   guess.initial = instance.initial;
@@ -347,7 +347,9 @@ void Newton<Real>::lay_out() {
     } else {
       scan_ = make_scan<Real>(kind_, config_, trust_, choice_.engine, map, jacobian_, residual_, line_);
     }
-    if (!line_.whole()) boundary_ = make_view<Matrix<Real>>("boundary", slots(), instance_.system->state_dim());
+    const long dim = instance_.system->state_dim();
+    if (line_.has_next()) last_state_ = make_view<Matrix<Real>>("last state", slots(), dim);
+    if (line_.has_previous()) state_before_ = make_view<Matrix<Real>>("state before", slots(), dim);
   }
   frame_.map.lengths = lengths_;
   place_slots();
@@ -427,18 +429,12 @@ void Newton<Real>::start() {
 /// The state before this rank's first step is the last one of the rank before, guess or iterate.
 template <class Real>
 void Newton<Real>::pass_on_states() {
-  if (!line_.has_previous() && !line_.has_next()) return;
   const Kokkos::RangePolicy<Exec> each(0, slots());
   if (line_.has_next())
-    Kokkos::parallel_for("take last state", each, TakeLastState<Real>{frame_, states_.sides[0], boundary_});
-  const auto sent = Kokkos::create_mirror(boundary_), received = Kokkos::create_mirror(boundary_);
-  Kokkos::deep_copy(Exec(), sent, boundary_);
-  Exec().fence();
-  line_.shift(sent.data(), received.data(), sent.size() * sizeof(Real));
-  if (!line_.has_previous()) return;
-  Kokkos::deep_copy(Exec(), boundary_, received);
-  Kokkos::parallel_for("put first state", each, PutFirstState<Real>{boundary_, states_.sides[0]});
-  Exec().fence();
+    Kokkos::parallel_for("take last state", each, TakeLastState<Real>{frame_, states_.sides[0], last_state_});
+  parallel::shift(line_, last_state_, state_before_);
+  if (line_.has_previous())
+    Kokkos::parallel_for("put first state", each, PutFirstState<Real>{state_before_, states_.sides[0]});
 }
 
 /// Evaluates the present states; only their residuals if `last`.

@@ -119,7 +119,7 @@ class Newton : public Solver<Real> {
   scan::Panel<Real> inputs_, residual_, jacobian_;  ///< the last two of one block a thread where iterations are fused
   LaneNumbers<Real> worst_, moved_;                 ///< residuals and increments
   LaneNumbers<int> resets_;
-  Matrix<Real> boundary_;  ///< (slot, D): a state between two ranks of the time line
+  Matrix<Real> last_state_, state_before_;  ///< (slot, D): between two ranks of the time line; empty: there is no such rank
   Vector<Real> lane_numbers_, slot_settled_;
   Vector<long> slot_front_, lengths_;  ///< steps settled by the last evaluation; steps held
   scan::Active active_, moving_;       ///< slots

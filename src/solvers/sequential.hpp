@@ -2,6 +2,7 @@
 /// time line work one after the other.
 #pragma once
 
+#include "parallel/transfer.hpp"
 #include "solvers/solver.hpp"
 
 namespace elkhorn::solvers {
@@ -13,9 +14,7 @@ void roll_out(const systems::Instance<Real>& instance, const parallel::TimeLine&
   Matrix<Real> initial = instance.initial;
   if (line.has_previous()) {
     initial = make_view<Matrix<Real>>("incoming state", initial.extent(0), initial.extent(1));
-    const auto host = Kokkos::create_mirror_view(initial);
-    line.receive_previous(host.data(), host.size() * sizeof(Real));
-    Kokkos::deep_copy(initial, host);
+    parallel::Arrival<Matrix<Real>>(line, initial).wait();
   }
   instance.system->rollout(instance.drivers, initial, states);
   Exec().fence();
@@ -23,8 +22,7 @@ void roll_out(const systems::Instance<Real>& instance, const parallel::TimeLine&
   const auto last = Kokkos::subview(states, states.extent(0) - 1, Kokkos::ALL, Kokkos::ALL);
   const auto outgoing = make_view<Matrix<Real>>("outgoing state", states.extent(1), states.extent(2));
   Kokkos::deep_copy(outgoing, last);
-  const auto host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), outgoing);
-  line.send_next(host.data(), host.size() * sizeof(Real));
+  parallel::Departure<Matrix<Real>>(line, outgoing).wait();
 }
 
 template <class Real>

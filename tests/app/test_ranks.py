@@ -114,6 +114,11 @@ scan = ["serial", "chunked:5"]
 step_bound = { absolute = 0.3 }
 [[group.solver]]
 kind = ["elk", "quasi_elk"]
+sigma2 = 1e2
+damping = "smoother"
+scan = ["serial", "chunked:5"]
+[[group.solver]]
+kind = ["elk", "quasi_elk"]
 sigma2 = "adaptive"
 [[group.solver]]
 kind = ["deer", "quasi_deer"]
@@ -127,7 +132,7 @@ guess = "initial_state"
 
 
 def every_solver(system, problem, solvers, sigma2):
-    """A group that runs `solvers` and the two damped ones."""
+    """A group that runs `solvers` and the two damped ones, with a filter and with a smoother."""
     return f"""
 [[group]]
 [group.system]
@@ -139,6 +144,7 @@ kind = ["sequential", {solvers}]
 [[group.solver]]
 kind = ["elk", "quasi_elk"]
 sigma2 = {sigma2}
+damping = ["filter", "smoother"]
 """
 
 
@@ -240,7 +246,14 @@ class TimeRanks(unittest.TestCase):
             messages = linked * (3 if bounded and solver == "quasi_elk" else 2) + verdicts
             # The residuals' reduction also says how far ranks are settled.
             settling = not re.search("stop=(update|iter)", case["name"]) and (adaptive or not solver.endswith("elk"))
-            bytes_sent = linked * batch * (dim + element) * real + (verdicts + settling) * 16 * batch
+            forward, backward = dim + element, 0
+            smoother = case["name"].endswith("-smoother")
+            if smoother:  # a Jacobian, an increment and σ² of a step, and the affine state; from all ranks but the first
+                backward = (dim * dim + dim + 1) + dim if solver == "elk" else (dim + dim + 1) + tiles
+            both_ways = smoother and min(time_ranks, case["length"]) > 2
+            messages += 2 * both_ways
+            sent = forward + backward if both_ways else max(forward, backward)
+            bytes_sent = linked * batch * sent * real + (verdicts + settling) * 16 * batch
             if scaled:  # how far states are to be trusted, and their squares
                 messages, bytes_sent = messages + 2, bytes_sent + 16 * batch + 8 * batch * (dim + 1)
         self.assertEqual((case["messages_per_iteration"], case["bytes_per_iteration"]), (messages, bytes_sent), what)
