@@ -45,7 +45,6 @@ void reject_unavailable(const Case& one, bool ranks_are_known) {
   }
   if (one.time_ranks == 1 || !ranks_are_known) return;
   const std::string one_rank = "write parallel.time_ranks = 1 for it";
-  unless(one.solver.window == "full", "solver.window", "windows are not shared by ranks yet; " + one_rank);
   unless(one.solver.scan != "flat", "solver.scan", "\"flat\" scans on one rank only; leave it out, or " + one_rank);
 }
 

@@ -228,6 +228,29 @@ void Comm::exchange_bytes(const void* data, std::size_t bytes, int to, void* inc
   pending.wait();
 }
 
+void Comm::exchange_all(const void* data, const std::vector<std::size_t>& bytes, void* incoming,
+                        const std::vector<std::size_t>& incoming_bytes) const {
+  const Clock clock(traffic_);
+  Pending pending;
+  char* to = static_cast<char*>(incoming);
+  for (int rank = 0; rank < size_; ++rank) {
+    const std::size_t count = incoming_bytes[static_cast<std::size_t>(rank)];
+    add_receive(pending, to, count, rank);
+    to += count;
+  }
+  const char* from = static_cast<const char*>(data);
+  for (int rank = 0; rank < size_; ++rank) {
+    const std::size_t count = bytes[static_cast<std::size_t>(rank)];
+    if (count > 0) add_send(pending, from, count, rank);
+    from += count;
+  }
+  if (bytes[static_cast<std::size_t>(rank_)] > 0) {
+    traffic_.messages -= 1;
+    traffic_.bytes -= static_cast<long>(bytes[static_cast<std::size_t>(rank_)]);
+  }
+  pending.wait();
+}
+
 Pending Comm::start_sending(const void* data, std::size_t bytes, int to) const {
   const Clock clock(traffic_);
   Pending pending(*this);

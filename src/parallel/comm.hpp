@@ -38,6 +38,9 @@ struct Traffic {
   long bytes = 0;
   double seconds = 0;  ///< that this rank spent on them, waiting for other ranks included
 };
+inline Traffic operator+(const Traffic& a, const Traffic& b) {
+  return {a.messages + b.messages, a.bytes + b.bytes, a.seconds + b.seconds};
+}
 inline Traffic operator-(const Traffic& a, const Traffic& b) {
   return {a.messages - b.messages, a.bytes - b.bytes, a.seconds - b.seconds};
 }
@@ -149,7 +152,12 @@ class Comm {
   Pending start_sending(const void* data, std::size_t bytes, int to) const;
   Pending start_receiving(void* incoming, std::size_t bytes, int from) const;
 
-  /// Of the reductions over vectors, of `exchange_bytes` and of messages that were started, since this communicator was made.
+  /// To every rank its part of `data`, from every rank its part of `incoming`; `bytes` by rank, the parts one after the other.
+  /// Each pair of ranks must agree on their bytes; none means no message. What a rank gives itself is not counted.
+  void exchange_all(const void* data, const std::vector<std::size_t>& bytes, void* incoming,
+                    const std::vector<std::size_t>& incoming_bytes) const;
+
+  /// Of the reductions over vectors, of `exchange_bytes`, `exchange_all` and of messages that were started, since this communicator was made.
   Traffic traffic() const { return traffic_; }
 
   /// One value of every rank, in rank order, on every rank. Collective.

@@ -28,12 +28,18 @@ class TimeLine {
     return line;
   }
 
+  /// The same ranks with `length` steps.
+  TimeLine resized(long length) const { return row_ ? TimeLine(*row_, length) : TimeLine(length); }
+
   bool whole() const { return row_ == nullptr; }
+  int ranks() const { return row_ ? row_->size() : 1; }
+  int rank() const { return row_ ? row_->rank() : 0; }
   long length() const { return length_; }  ///< T, of all ranks together
   Range steps() const { return steps_; }   ///< of this rank
+  Range steps_of(int rank) const { return split(length_, ranks(), rank); }
   long longest() const {
     return row_ ? split(length_, row_->size(), 0).size() : length_;
-  }  ///< steps of a rank, at most
+  }                                                             ///< steps of a rank, at most
   bool is_first() const { return !row_ || row_->rank() == 0; }  ///< in time, which runs forward
   /// Whether another rank holds the step before this rank's first one, or the one after its last.
   bool has_previous() const { return backward_ ? later_rank() : earlier_rank(); }
@@ -45,6 +51,12 @@ class TimeLine {
   }
   Pending start_receiving(void* incoming, std::size_t bytes) const {
     return has_previous() && bytes > 0 ? row_->start_receiving(incoming, bytes, row_->rank() - ahead()) : Pending();
+  }
+
+  /// See Comm::exchange_all. Not on a time line without a row.
+  void exchange_all(const void* data, const std::vector<std::size_t>& bytes, void* incoming,
+                    const std::vector<std::size_t>& incoming_bytes) const {
+    row_->exchange_all(data, bytes, incoming, incoming_bytes);
   }
 
   /// Element by element over the row, to all its ranks; the same number of values on each.

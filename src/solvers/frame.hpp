@@ -207,6 +207,8 @@ struct PassedSteps {
   long steps = 0;
   Real largest = 0;
 
+  PassedSteps() = default;
+  KOKKOS_INLINE_FUNCTION PassedSteps(long passed, Real worst_of_them) : steps(passed), largest(worst_of_them) {}
   /// @param residual (group, step, D, lane)   @param worst the largest |r| of each block
   /// @param states  that the tolerance is relative to (the largest coordinate before and after the step); empty: absolute
   KOKKOS_INLINE_FUNCTION PassedSteps(const scan::LaneMap& map, const scan::Panel<Real>& residual,
@@ -240,37 +242,20 @@ struct PassedSteps {
   }
 };
 
-/// How far each slot's window is settled. All residuals before the front are within the tolerance, so the states there
-/// follow from s_0 up to the tolerance a step, by induction.
-///
-/// A window that is within the tolerance everywhere is settled, as a full-length solve would be. A front within it has to
-/// pass twice, with an update in between, or to be far within: so the residuals left behind are far smaller than the
-/// tolerance where convergence is fast.
+/// What has passed of each slot's window by two tolerances: the solver's, and far within it.
 template <class Real>
-struct FindFront {
+struct FindPassed {
   Frame frame;
   scan::Active active;
   scan::Panel<Real> residual;
   LaneNumbers<Real> worst;  ///< of the residual
-  Real tolerance;
-  Vector<long> reached;  ///< in and out (B): steps of each sequence that passed last time
-  Vector<long> front;    ///< out: settled steps
-  Vector<Real> settled;  ///< in and out: a bound on the residuals among them
+  Real tolerances[2];
+  Vector<PassedSteps<Real>> passed;  ///< out (2 · slots)
 
-  KOKKOS_INLINE_FUNCTION void operator()(long slot) const {
-    if (!active.sequence(slot)) return;
-    const PassedSteps<Real> passed(frame.map, residual, worst, slot, tolerance);
-    const long begin = frame.begins(slot), sequence = frame.sequences(slot), now = begin + passed.steps;
-    long settled_to = now < reached(sequence) ? now : reached(sequence);
-    if (passed.steps == frame.map.lengths(slot)) {
-      settled_to = now;
-    } else if (settled_to < now) {
-      const PassedSteps<Real> far(frame.map, residual, worst, slot, tolerance * Real(1e-5));
-      settled_to = begin + far.steps > settled_to ? begin + far.steps : settled_to;
-    }
-    front(slot) = settled_to > begin ? settled_to - begin : 0;
-    settled(slot) = larger(settled(slot), passed.largest);
-    reached(sequence) = now;
+  KOKKOS_INLINE_FUNCTION void operator()(long index) const {
+    const long slot = index / 2;
+    if (active.sequence(slot))
+      passed(index) = PassedSteps<Real>(frame.map, residual, worst, slot, tolerances[index % 2]);
   }
 };
 
@@ -294,17 +279,22 @@ struct FindExactFront {
   }
 };
 
-/// Nothing is settled in the slots that `moving` names.
+/// Nothing is settled in the slots that `moving` names, nor are residuals known of steps that they do not hold.
 template <class Real>
 struct Unsettle {
+  scan::LaneMap map;
   scan::Active moving;
   Vector<long> front;
   Vector<Real> settled;
+  LaneNumbers<Real> worst;
 
   KOKKOS_INLINE_FUNCTION void operator()(long slot) const {
     if (!moving.sequence(slot)) return;
     front(slot) = 0;
     settled(slot) = Real(0);
+    for (long lane = slot; lane < map.lanes(); lane += map.batch)
+      for (std::size_t block = 0; block < worst.extent(1); ++block)
+        worst(lane / lane_width, block, lane % lane_width) = Real(0);
   }
 };
 

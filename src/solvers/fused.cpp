@@ -96,7 +96,7 @@ void FusedPass<Real>::find_fronts(const scan::StepBlock& block) const {
   for (std::size_t which = 0; which < tolerances_.size(); ++which)
     for (int w = 0; w < lane_width; ++w) {
       const long lane = block.group * lane_width + w;
-      Passed& front = passed(which, lane);
+      PassedSteps<Real>& front = passed(which, lane);
       if (front.steps != block.begin) continue;
       const Real worst = arrays_.worst(block.group, block.begin / block_steps, w);
       if (worst <= tolerances_[which]) {
@@ -178,14 +178,14 @@ void FusedPass<Real>::look(bool last) {
 }
 
 template <class Real>
-std::vector<typename FusedPass<Real>::Passed> FusedPass<Real>::fronts(std::size_t which) const {
+std::vector<PassedSteps<Real>> FusedPass<Real>::fronts(std::size_t which) const {
   const scan::LaneMap& map = frame_.map;
-  std::vector<Passed> fronts(static_cast<std::size_t>(map.batch));
+  std::vector<PassedSteps<Real>> fronts(static_cast<std::size_t>(map.batch));
   for (long slot = 0; slot < map.batch; ++slot) {
-    Passed& all = fronts[static_cast<std::size_t>(slot)];
+    PassedSteps<Real>& all = fronts[static_cast<std::size_t>(slot)];
     for (long lane = slot; lane < map.lanes(); lane += map.batch) {
       // Groups that are settled as a whole are not looked at any more.
-      const Passed& here = passed(which, lane);
+      const PassedSteps<Real>& here = passed(which, lane);
       const long held = map.steps_of(lane);
       all.steps += std::min(here.steps, held);
       all.largest = larger(all.largest, here.largest);

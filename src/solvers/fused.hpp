@@ -64,13 +64,8 @@ class FusedPass : private scan::BlockStream {
   void start();
   /// Evaluates the present states of active sequences; unless `last`, also makes or prepares their next ones.
   void look(bool last);
-  /// The steps of a slot, from its first, whose residuals are at most a tolerance, and the largest of these.
-  struct Passed {
-    long steps = 0;
-    Real largest = 0;
-  };
   /// Of all slots, as the last look found, by the `which`-th tolerance.
-  std::vector<Passed> fronts(std::size_t which) const;
+  std::vector<PassedSteps<Real>> fronts(std::size_t which) const;
   /// The next states become the present ones for the sequences that are active now; the others keep theirs.
   /// @param fronts steps of each slot that keep theirs, too, and that further passes leave out
   void step(const std::vector<long>& fronts);
@@ -84,7 +79,7 @@ class FusedPass : private scan::BlockStream {
   void take(const scan::StepBlock& block) const override;
 
   long settled_of(long lane) const;
-  Passed& passed(std::size_t which, long lane) const {
+  PassedSteps<Real>& passed(std::size_t which, long lane) const {
     return passed_[which * passed_.size() / tolerances_.size() + static_cast<std::size_t>(lane)];
   }
   void renew(const scan::StepBlock& block) const;
@@ -100,7 +95,8 @@ class FusedPass : private scan::BlockStream {
   Evaluation differentiate_[2], value_[2];  ///< of either side
   std::vector<int> moving_;                 ///< sequences that the pass moves
   Tolerances tolerances_;
-  mutable std::vector<Passed> passed_;  ///< (tolerance, lane) of this pass; a group's lanes belong to one thread
+  mutable std::vector<PassedSteps<Real>>
+      passed_;  ///< (tolerance, lane) of this pass; a group's lanes belong to one thread
 };
 
 extern template class FusedPass<float>;

@@ -19,6 +19,8 @@ using systems::block_steps;
 using systems::blocks;
 
 constexpr double published_jitter = 1e-9;
+/// Of the tolerance: residuals that settle a step at once.
+constexpr double far_within = 1e-5;
 /// What sizes windows, on hosts and on GPUs.
 namespace tuning {
 constexpr long first_dense_window = 32, first_diagonal_window = 128, smallest_window = 8;
@@ -110,7 +112,8 @@ std::unique_ptr<IncrementScan<Real>> make_scan(const SolverKind& kind, const dec
         };
         constexpr bool kalman_diagonal = std::is_same_v<Element, scan::KalmanDiagonal<Real>>;
         if constexpr (kalman_diagonal || std::is_same_v<Element, scan::KalmanDense<Real>>)
-          if (config.smoother) return std::make_unique<WholeScan<Real, scan::Smoother<Element>>>(engine, map, element, line);
+          if (config.smoother)
+            return std::make_unique<WholeScan<Real, scan::Smoother<Element>>>(engine, map, element, line);
         if (!trust.bounded()) return scan(element);
         if constexpr (kalman_diagonal) {
           return std::make_unique<WholeScan<Real, scan::ClampedFilter<Real>>>(engine, map, element, bound, line);
@@ -187,7 +190,9 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
       // memory of several arrays of states.
       projects_(windowed_ && instance.system->projected_dim() > 0),
       drops_(windowed_ || !fuses_ || fused_drops(choose_scan(), global_batch_, threads_)),
+      shares_out_(windowed_ && !line_.whole()),
       windows_(sized_windows(), line_.length(), instance.batch()),
+      shares_(line_),
       trust_(TrustModel(kind, config_), instance.initial, line_) {
   const long length = instance.length(), batch = instance.batch();
   const long dim = instance.system->state_dim();
@@ -198,7 +203,6 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
                                                : std::min(std::max(1L, line_.length()), 10000L);
   if (windowed_ && config_.stop != deck::Stop::residual)
     throw std::invalid_argument("a window needs stop = \"residual\": only residuals tell which states are settled");
-  if (!line_.whole() && windowed_) throw std::invalid_argument("windows need all steps on one rank");
 
   Guess<Real>& guess = iterate_.guess;
   guess.initial = instance.initial;
@@ -216,16 +220,18 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
   if (drops_) answer_ = make_view<Rows<Real>>("answer", length, batch, dim);
   iterate_.answer = answer_;
   touched_ = iterate_.touched = make_view<Vector<long>>("touched", batch);
-  if (windowed_) reached_ = make_view<Vector<long>>("reached", batch);
   lay_out();
 }
 
+/// As on one rank, so that counts do not depend on ranks.
 template <class Real>
 WindowModel Newton<Real>::sized_windows() const {
   const systems::System<Real>& system = *instance_.system;
-  WindowModel model = window_model(kind_, config_,
-                                   {system.state_dim(), input_numbers(), sizeof(Real), system.parameter_bytes(),
-                                    evaluation_flops() + scan_flops(true), global_batch_, threads_, fuses_});
+  WindowModel model = window_model(
+      kind_, config_,
+      {system.state_dim(), input_numbers(), sizeof(Real), system.parameter_bytes(),
+       evaluation_flops() + scan_flops(true), global_batch_, threads_,
+       fuses(kind_, config_, line_.length(), global_batch_, system.state_dim(), sizeof(Real), threads_, 1)});
   if (!drops_) model.move_cost = std::numeric_limits<double>::infinity();
   return model;
 }
@@ -262,8 +268,8 @@ WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& confi
 /// Segments of a time line differ by a step; the engine is chosen by the longest, so that all ranks choose the same.
 template <class Real>
 scan::Choice Newton<Real>::choose_scan(long width) const {
-  return scan::choose(config_.scan, windowed_ ? width : line_.longest(), global_batch_, threads_,
-                      kind_.linearization == Linearization::dense);
+  return scan::choose(config_.scan, windowed_ ? line_.resized(width).longest() : line_.longest(), global_batch_,
+                      threads_, kind_.linearization == Linearization::dense);
 }
 
 /// Numbers that a frame holds of a step's inputs.
@@ -311,26 +317,30 @@ void Newton<Real>::allocate(const scan::LaneMap& map) {
 /// sequences changes no sum.
 template <class Real>
 void Newton<Real>::lay_out() {
-  const long width = line_.whole() ? windows_.width() : instance_.length();
-  choice_ = choose_scan(width);
-  const scan::LaneMap map(windowed_ ? width : instance_.length(), slots(), choice_.chunks);
+  const long spanned = span_.length();
+  span_ = windowed_ ? line_.resized(windows_.width()) : line_;
+  choice_ = choose_scan(windows_.width());
+  const scan::LaneMap map(span_.steps().size(), slots(), choice_.chunks);
   choice_.chunks = map.chunks;
   allocate(map);
   const bool same = (scan_ || fused_) && map.length == frame_.map.length && map.batch == frame_.map.batch &&
-                    map.chunks == frame_.map.chunks;
+                    map.chunks == frame_.map.chunks && span_.length() == spanned;
   frame_.map = map;
   if (!same) {
     active_.sequences = make_view<Vector<int>>("active", slots());
     moving_.sequences = make_view<Vector<int>>("moving", slots());
     frame_.sequences = make_view<Vector<int>>("sequences", slots());
+    frame_in_time_.sequences = shares_out_ ? make_view<Vector<int>>("sequences", slots()) : frame_.sequences;
     if (settles_) {
       frame_.begins = make_view<Vector<long>>("begins", slots());
+      if (windowed_) slot_passed_ = make_view<Vector<PassedSteps<Real>>>("passed", 2 * slots());
       lengths_ = make_view<Vector<long>>("lengths", slots());
       active_.settled = make_view<Vector<long>>("settled steps", slots());
       slot_front_ = make_view<Vector<long>>("front", slots());
       slot_settled_ = make_view<Vector<Real>>("settled", slots());
     }
-    trust_.prepare(map);
+    frame_in_time_.begins = line_.whole() ? frame_.begins : make_view<Vector<long>>("times", slots());
+    trust_.prepare(map, span_);
     frame_.map.lengths = lengths_;
     if (fuses_) {
       auto scan = with_element(kind_, config_, trust_.region(), jacobian_, residual_, [&](auto element) {
@@ -343,15 +353,17 @@ void Newton<Real>::lay_out() {
       fused_ = std::make_unique<FusedPass<Real>>(
           kind_, config_, instance_.system, iterate_.guess, frame_, active_,
           FusedArrays<Real>{inputs_, projects_, states_, residual_, jacobian_, worst_, moved_, resets_},
-          windowed_ ? Tolerances{tolerance, tolerance * Real(1e-5)} : Tolerances{}, std::move(scan));
+          windowed_ ? Tolerances{tolerance, tolerance * Real(far_within)} : Tolerances{}, std::move(scan));
     } else {
-      scan_ = make_scan<Real>(kind_, config_, trust_, choice_.engine, map, jacobian_, residual_, line_);
+      scan_ = make_scan<Real>(kind_, config_, trust_, choice_.engine, map, jacobian_, residual_, span_);
     }
     const long dim = instance_.system->state_dim();
-    if (line_.has_next()) last_state_ = make_view<Matrix<Real>>("last state", slots(), dim);
-    if (line_.has_previous()) state_before_ = make_view<Matrix<Real>>("state before", slots(), dim);
+    last_state_ = span_.has_next() ? make_view<Matrix<Real>>("last state", slots(), dim) : Matrix<Real>();
+    state_before_ = span_.has_previous() ? make_view<Matrix<Real>>("state before", slots(), dim) : Matrix<Real>();
   }
   frame_.map.lengths = lengths_;
+  frame_in_time_.map = frame_.map;
+  if (shares_out_) shares_.lay_out(span_, slots(), kept());
   place_slots();
 }
 
@@ -359,19 +371,44 @@ void Newton<Real>::lay_out() {
 template <class Real>
 void Newton<Real>::place_slots() {
   const auto sequences = Kokkos::create_mirror_view(frame_.sequences);
-  const auto begins = Kokkos::create_mirror_view(frame_.begins);
+  const auto sequences_in_time = Kokkos::create_mirror_view(frame_in_time_.sequences);
+  const auto begins = Kokkos::create_mirror_view(frame_.begins),
+             times = Kokkos::create_mirror_view(frame_in_time_.begins);
   const auto lengths = Kokkos::create_mirror_view(lengths_);
   for (long j = 0; j < slots(); ++j) {
     const Windows::Slot& slot = windows_.slots()[static_cast<std::size_t>(j)];
-    sequences(j) = static_cast<int>(slot.sequence);
+    sequences_in_time(j) = static_cast<int>(slot.sequence);
+    sequences(j) = static_cast<int>(shares_out_ ? j : slot.sequence);
+    if (times.extent(0) > 0) times(j) = (windowed_ ? slot.begin : 0) + span_.steps().begin;
     if (!settles_) continue;
-    begins(j) = slot.begin;
-    lengths(j) = line_.whole() ? slot.length : instance_.length();
+    begins(j) = line_.whole() ? slot.begin : 0;
+    lengths(j) = held(slot).size();
   }
   Kokkos::deep_copy(Exec(), frame_.sequences, sequences);
+  Kokkos::deep_copy(Exec(), frame_in_time_.sequences, sequences_in_time);
+  Kokkos::deep_copy(Exec(), frame_in_time_.begins, times);
   Kokkos::deep_copy(Exec(), frame_.begins, begins);
   Kokkos::deep_copy(Exec(), lengths_, lengths);
   Exec().fence();
+}
+
+template <class Real>
+std::vector<long> Newton<Real>::window_ends() const {
+  std::vector<long> ends;
+  for (const Windows::Slot& slot : windows_.slots()) ends.push_back(slot.begin + slot.length);
+  return ends;
+}
+
+template <class Real>
+typename Shares<Real>::Kept Newton<Real>::kept() const {
+  return {iterate_, instance_.drivers, oracle_};
+}
+
+/// The steps of a slot that this rank works on, from its window's first.
+template <class Real>
+parallel::Range Newton<Real>::held(const Windows::Slot& slot) const {
+  if (shares_out_) return shares_.share(slot);
+  return line_.whole() ? parallel::Range{0, slot.length} : line_.steps();
 }
 
 template <class Real>
@@ -390,12 +427,14 @@ void Newton<Real>::pack(const std::vector<char>& slots) {
     if (slots[j]) next_front_[j] = 0;
   if (settles_) {
     Kokkos::parallel_for("unsettle", Kokkos::RangePolicy<Exec>(0, this->slots()),
-                         Unsettle<Real>{moving_, active_.settled, slot_settled_});
+                         Unsettle<Real>{frame_.map, moving_, active_.settled, slot_settled_, worst_});
   }
-  over_blocks(
-      "pack", frame_.map, 1,
-      Pack<Real>{frame_, moving_, instance_.drivers, iterate_, projects_ ? scan::Panel<Real>() : inputs_, states_});
-  if (projects_) instance_.system->project({frame_, moving_, instance_.drivers, inputs_});
+  if (shares_out_) shares_.fetch(windows_.slots(), slots, kept());
+  const Rows<Real> drivers = shares_out_ ? shares_.drivers() : instance_.drivers;
+  over_blocks("pack", frame_.map, 1,
+              Pack<Real>{frame_, moving_, drivers, shares_out_ ? shares_.iterate() : iterate_,
+                         projects_ ? scan::Panel<Real>() : inputs_, states_});
+  if (projects_) instance_.system->project({frame_, moving_, drivers, inputs_});
   if (fused_) fused_->start();
 }
 
@@ -403,14 +442,25 @@ template <class Real>
 void Newton<Real>::unpack(const std::vector<char>& slots) {
   select(slots, moving_);
   if (fused_ && !drops_) fused_->gather();  // the answer lies where side 1 is
-  over_blocks("unpack", frame_.map, 1, Unpack<Real>{frame_, moving_, states_, answer_});
-  const auto touched = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), touched_);
+  over_blocks("unpack", frame_.map, 1,
+              Unpack<Real>{frame_, moving_, states_, shares_out_ ? shares_.states() : answer_});
+  if (shares_out_) shares_.deliver(windows_.slots(), slots, answer_);
   for (std::size_t j = 0; j < slots.size(); ++j) {
     const Windows::Slot& slot = windows_.slots()[j];
     if (!slots[j]) continue;
-    long& kept = touched(slot.sequence);
-    kept = windows_.restarts(slot) ? slot.begin + front_[j] : std::max(kept, slot.begin + slot.length);
+    long& to = touched_to_[static_cast<std::size_t>(slot.sequence)];
+    to = windows_.restarts(slot) ? slot.begin + passed_[j] : std::max(to, slot.begin + slot.length);
   }
+  touch();
+}
+
+/// Tells the kernels which states of this rank were ever worked on.
+template <class Real>
+void Newton<Real>::touch() {
+  const auto touched = Kokkos::create_mirror_view(touched_);
+  const parallel::Range here = line_.steps();
+  for (std::size_t b = 0; b < touched_to_.size(); ++b)
+    touched(b) = windowed_ ? std::clamp(touched_to_[b] - here.begin, 0L, here.size()) : touched_to_[b];
   Kokkos::deep_copy(Exec(), touched_, touched);
   Exec().fence();
 }
@@ -419,8 +469,9 @@ template <class Real>
 void Newton<Real>::start() {
   windows_.restart();
   trust_.restart();
-  Kokkos::deep_copy(Exec(), touched_, 0L);
-  if (windowed_) Kokkos::deep_copy(Exec(), reached_, 0L);
+  touched_to_.assign(static_cast<std::size_t>(instance_.batch()), 0);
+  reached_ = touched_to_;
+  touch();
   lay_out();
   pack(std::vector<char>(static_cast<std::size_t>(slots()), 1));
   Kokkos::deep_copy(Exec(), active_.sequences, 1);
@@ -430,10 +481,10 @@ void Newton<Real>::start() {
 template <class Real>
 void Newton<Real>::pass_on_states() {
   const Kokkos::RangePolicy<Exec> each(0, slots());
-  if (line_.has_next())
+  if (span_.has_next())
     Kokkos::parallel_for("take last state", each, TakeLastState<Real>{frame_, states_.sides[0], last_state_});
-  parallel::shift(line_, last_state_, state_before_);
-  if (line_.has_previous())
+  parallel::shift(span_, last_state_, state_before_);
+  if (span_.has_previous())
     Kokkos::parallel_for("put first state", each, PutFirstState<Real>{state_before_, states_.sides[0]});
 }
 
@@ -452,93 +503,151 @@ void Newton<Real>::evaluate(bool last) {
                                     config_.clip_jacobians});
 }
 
-/// The same of fused passes, which find fronts on their way. A window's front is that of FindFront; the pass that found it
-/// moved the steps before it, which `step` takes back. At full length those steps did not move: the next pass leaves them
-/// out.
-template <class Real>
-void Newton<Real>::find_fused_fronts(std::vector<double>& residual) {
-  const auto within = fused_->fronts(0), far = fused_->fronts(1);
-  if (!windowed_) front_ = next_front_;
-  const auto reached = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), reached_);
-  settled_.resize(within.size(), 0.0);
-  for (std::size_t j = 0; j < within.size(); ++j) {
-    if (!windowed_) {
-      next_front_[j] = within[j].steps;
-      continue;
-    }
-    const Windows::Slot& slot = windows_.slots()[j];
-    const long twice = std::min(within[j].steps, reached(slot.sequence) - slot.begin);
-    const bool by_far = within[j].steps < slot.length && far[j].steps > twice;
-    if (next_front_[j] == 0) settled_[j] = 0;  // nothing was settled since the window was packed
-    settled_[j] = std::max(settled_[j], double(by_far ? far[j].largest : within[j].largest));
-    residual[j] = std::max(residual[j], settled_[j]);
-    next_front_[j] = within[j].steps == slot.length ? slot.length : by_far ? far[j].steps : std::max(0L, twice);
-    reached(slot.sequence) = slot.begin + within[j].steps;
-  }
-  if (windowed_) front_ = next_front_;
-  passed_ = next_front_;
-  Kokkos::deep_copy(Exec(), reached_, reached);
-  Exec().fence();
-}
-
 /// Finds how far all slots are settled and takes these steps out of the recurrence. Along a time line steps are settled
 /// where those of all ranks before are. `residual`: the largest of each slot here. Returns the largest of all ranks.
 template <class Real>
 std::vector<double> Newton<Real>::find_fronts(std::vector<double> residual) {
+  settled_.resize(residual.size(), 0.0);
+  windowed_ ? find_window_fronts(residual) : find_exact_fronts(residual);
+  if (!fused_) settle();
+  return residual;
+}
+
+/// How far each window is settled. All residuals before the front are within the tolerance, so the states there follow from
+/// s_0 up to the tolerance a step, by induction.
+///
+/// A window that is within the tolerance everywhere is settled, as a full-length solve would be. A front within it has to
+/// pass twice, with an update in between, or to be far within: so the residuals left behind are far smaller than the
+/// tolerance where convergence is fast. A fused pass that found a front has moved the steps before it, which its `step`
+/// takes back.
+template <class Real>
+void Newton<Real>::find_window_fronts(std::vector<double>& residual) {
+  const std::size_t n = residual.size();
+  std::vector<PassedSteps<Real>> passed[2];  // by the tolerance, and far within it
   if (fused_) {
-    find_fused_fronts(residual);
-    return residual;
-  }
-  const Kokkos::RangePolicy<Exec> each(0, slots());
-  const Real tolerance = static_cast<Real>(config_.tolerance);
-  if (windowed_)
+    for (const std::size_t which : {0u, 1u}) passed[which] = fused_->fronts(which);
+  } else {
+    const Real tolerance = static_cast<Real>(config_.tolerance);
     Kokkos::parallel_for(
-        "find fronts", each,
-        FindFront<Real>{frame_, active_, residual_, worst_, tolerance, reached_, slot_front_, slot_settled_});
-  else
-    Kokkos::parallel_for("find fronts", each,
-                         FindExactFront<Real>{frame_, active_, residual_, states_.sides[0], worst_, trust_.dead_zone(),
-                                              slot_front_, slot_settled_});
+        "find fronts", Kokkos::RangePolicy<Exec>(0, 2 * slots()),
+        FindPassed<Real>{frame_, active_, residual_, worst_, {tolerance, tolerance * Real(far_within)}, slot_passed_});
+    const auto found = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), slot_passed_);
+    for (std::size_t j = 0; j < 2 * n; ++j) passed[j % 2].push_back(found(j));
+  }
+  std::vector<long> steps[2];
+  for (std::size_t j = 0; j < n; ++j) {
+    if (next_front_[j] == 0) settled_[j] = 0;  // nothing was settled since the window was packed
+    // Steps that are left out are not evaluated again: their residuals are remembered.
+    residual[j] = std::max(residual[j], settled_[j]);
+    for (const std::size_t which : {0u, 1u}) steps[which].push_back(passed[which][j].steps);
+  }
+  residual = agree_on_fronts(std::move(residual), steps[0], &steps[1]);
+  const auto active = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), active_.sequences);
+  for (std::size_t j = 0; j < n; ++j) {
+    if (!active(j)) continue;
+    const Windows::Slot& slot = windows_.slots()[j];
+    const long within = steps[0][j], far = steps[1][j];
+    long& reached = reached_[static_cast<std::size_t>(slot.sequence)];
+    const long twice = std::min(within, reached - slot.begin);
+    const bool by_far = within < slot.length && far > twice;
+    if (held(slot).begin < (by_far ? far : within))
+      settled_[j] = std::max(settled_[j], double(passed[by_far ? 1 : 0][j].largest));
+    residual[j] = std::max(residual[j], settled_[j]);
+    next_front_[j] = within == slot.length ? slot.length : by_far ? far : std::max(0L, twice);
+    reached = slot.begin + within;
+  }
+  passed_ = next_front_;
+  front_ = of_this_rank(passed_);
+}
+
+/// Steps of all of a sequence are settled where their residuals are nothing. Fused passes find them on their way, so that
+/// only the next one leaves them out.
+template <class Real>
+void Newton<Real>::find_exact_fronts(std::vector<double>& residual) {
+  if (fused_) {
+    front_ = next_front_;
+    const auto passed = fused_->fronts(0);
+    for (std::size_t j = 0; j < passed.size(); ++j) next_front_[j] = passed[j].steps;
+    passed_ = next_front_;
+    return;
+  }
+  Kokkos::parallel_for("find fronts", Kokkos::RangePolicy<Exec>(0, slots()),
+                       FindExactFront<Real>{frame_, active_, residual_, states_.sides[0], worst_, trust_.dead_zone(),
+                                            slot_front_, slot_settled_});
   const auto front = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), slot_front_);
   const auto settled = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), slot_settled_);
-  front_.assign(front.data(), front.data() + front.size());
   settled_.assign(settled.data(), settled.data() + settled.size());
-  // Steps that are left out are not evaluated again: their residuals are remembered.
   for (std::size_t j = 0; j < residual.size(); ++j) residual[j] = std::max(residual[j], settled_[j]);
-  passed_ = front_;
-  if (!line_.whole()) {
-    const long begin = line_.steps().begin, here = line_.steps().size(), T = line_.length();
-    // One reduction for both: the first step that is not settled is the smallest of all ranks' first ones.
-    const std::size_t n = residual.size();
-    for (std::size_t j = 0; j < n; ++j) residual.push_back(-double(front_[j] < here ? begin + front_[j] : T));
-    residual = line_.max(residual);
-    for (std::size_t j = 0; j < n; ++j) {
-      passed_[j] = static_cast<long>(-residual[n + j]);
-      front_[j] = std::clamp(passed_[j] - begin, 0L, here);
-      front(j) = front_[j];
+  passed_.assign(front.data(), front.data() + front.size());
+  residual = agree_on_fronts(std::move(residual), passed_);
+  front_ = of_this_rank(passed_);
+}
+
+/// In one reduction the largest residual of each slot, and how many of its steps, from its first, have passed on all ranks:
+/// the first one that has not is the smallest of all ranks' first ones. `passed`, in: of the steps held here.
+template <class Real>
+std::vector<double> Newton<Real>::agree_on_fronts(std::vector<double> residual, std::vector<long>& passed,
+                                                  std::vector<long>* far) const {
+  if (line_.whole()) return residual;
+  const std::size_t n = residual.size();
+  std::vector<double> all = std::move(residual);
+  for (std::vector<long>* steps : {&passed, far})
+    for (std::size_t j = 0; steps && j < n; ++j) {
+      const parallel::Range here = held(windows_.slots()[j]);
+      all.push_back(-double((*steps)[j] < here.size() ? here.begin + (*steps)[j] : windows_.slots()[j].length));
     }
-    residual.resize(n);
-    Kokkos::deep_copy(Exec(), slot_front_, front);
+  all = line_.max(all);
+  std::size_t next = n;
+  for (std::vector<long>* steps : {&passed, far})
+    for (std::size_t j = 0; steps && j < n; ++j) (*steps)[j] = static_cast<long>(-all[next++]);
+  all.resize(n);
+  return all;
+}
+
+/// Steps of slots, from their first, that this rank holds.
+template <class Real>
+std::vector<long> Newton<Real>::of_this_rank(const std::vector<long>& steps) const {
+  std::vector<long> here(steps.size());
+  for (std::size_t j = 0; j < steps.size(); ++j) {
+    const parallel::Range range = held(windows_.slots()[j]);
+    here[j] = std::clamp(steps[j] - range.begin, 0L, range.size());
   }
+  return here;
+}
+
+/// Takes the steps before the fronts out of the recurrence.
+template <class Real>
+void Newton<Real>::settle() {
+  const auto front = Kokkos::create_mirror_view(slot_front_);
+  std::copy(front_.begin(), front_.end(), front.data());
+  Kokkos::deep_copy(Exec(), slot_front_, front);
   over_blocks("settle", frame_.map, 1, Settle<Real>{frame_, active_, slot_front_, residual_, jacobian_});
   Kokkos::deep_copy(Exec(), active_.settled, slot_front_);
   Exec().fence();
-  return residual;
 }
 
 /// Adds the increments to the states.
 template <class Real>
 void Newton<Real>::advance() {
   if (fused_) return fused_->step(settles_ ? next_front_ : std::vector<long>());
+  // A given guess comes with the shares, other ones are known everywhere.
+  Guess<Real> guess = iterate_.guess;
+  const bool comes = shares_out_ && guess.kind == Guess<Real>::Kind::given;
+  if (comes) guess.given = shares_.guess();
   over_blocks("update", frame_.map, items_per_group,
-              Update<Real>{frame_, active_, iterate_.guess, config_.guard, static_cast<Real>(overflow), states_,
-                           residual_, moved_, resets_});
+              Update<Real>{comes || !windowed_ ? frame_ : frame_in_time_, active_, guess, config_.guard,
+                           static_cast<Real>(overflow), states_, residual_, moved_, resets_});
 }
 
 /// Σ |s − oracle| of a sequence over steps [begin, end), which no window holds.
 template <class Real>
 double Newton<Real>::outside(const Recording<Real>& recording, long sequence, long begin, long end) {
   double sum = 0;
+  const parallel::Range here = line_.steps();
+  if (windowed_) {  // of the steps that this rank keeps
+    begin = std::max(begin, here.begin) - here.begin;
+    end = std::min(end, here.end) - here.begin;
+  }
   if (recording.oracle.extent(0) == 0 || begin >= end) return sum;
   Kokkos::parallel_reduce(
       "compare outside", Kokkos::RangePolicy<Exec>(begin, end),
@@ -568,19 +677,22 @@ template <class Real>
 void Newton<Real>::move_windows(Status& status, Recording<Real>* recording, Stopwatch& watch) {
   const Windows::Change change = windows_.plan();
   if (!change.any()) return;
+  const parallel::Traffic traffic_before = line_.traffic();
   // With a reframe all states leave the panels, those of finished sequences for good.
   const std::vector<Windows::Slot> before = windows_.slots();
   std::vector<char> leaving = change.moving;
   if (change.reframe) leaving.assign(before.size(), 1);
   unpack(leaving);
-  if (settles_ && line_.whole())  // segments stay whole: all of their steps are evaluated again
+  const bool leaves_steps =
+      settles_ && (windowed_ || line_.whole());  // segments stay: all of their steps are evaluated again
+  if (leaves_steps)
     for (std::size_t j = 0; j < before.size(); ++j)
       if (leaving[j]) {
         const auto b = static_cast<std::size_t>(before[j].sequence);
         status.settled[b] = std::max(status.settled[b], settled_[j]);
       }
   windows_.apply(change);
-  if (recording && settles_ && line_.whole()) {
+  if (recording && leaves_steps) {
     watch.pause();
     std::vector<char> goes_on(outside_.size(), 0);
     for (std::size_t j = 0; j < windows_.slots().size(); ++j)
@@ -600,6 +712,7 @@ void Newton<Real>::move_windows(Status& status, Recording<Real>* recording, Stop
     place_slots();
   }
   pack(change.moving);
+  moves_ = moves_ + (line_.traffic() - traffic_before);
 }
 
 template <class Real>
@@ -615,19 +728,19 @@ std::vector<double> Newton<Real>::steps_worked(const std::vector<char>& active) 
   std::vector<double> steps(static_cast<std::size_t>(map.batch), 0.0);
   for (long first = 0; first < map.lanes(); first += lane_width) {
     const long end = std::min(first + lane_width, map.lanes());
-    const auto held = [&](long lane) {
-      const long length = windows_.slots()[static_cast<std::size_t>(map.sequence_of(lane))].length;
-      return std::clamp((line_.whole() ? length : map.length) - map.chunk_of(lane) * map.steps, 0L, map.steps);
+    const auto held_of = [&](long lane) {
+      const long all = held(windows_.slots()[static_cast<std::size_t>(map.sequence_of(lane))]).size();
+      return std::clamp(all - map.chunk_of(lane) * map.steps, 0L, map.steps);
     };
     long settled = settles_ ? map.steps : 0;
     for (long lane = first; lane < end && settled > 0; ++lane) {
       const auto slot = static_cast<std::size_t>(map.sequence_of(lane));
       const long here = std::max(0L, front_[slot] - map.chunk_of(lane) * map.steps);
-      if (active[slot] && here < held(lane)) settled = std::min(settled, here);
+      if (active[slot] && here < held_of(lane)) settled = std::min(settled, here);
     }
     if (settled < map.steps && !fuses_) settled -= settled % block_steps;
     for (long lane = first; lane < end; ++lane)
-      steps[static_cast<std::size_t>(map.sequence_of(lane))] += double(std::max(0L, held(lane) - settled));
+      steps[static_cast<std::size_t>(map.sequence_of(lane))] += double(std::max(0L, held_of(lane) - settled));
   }
   return steps;
 }
@@ -651,9 +764,10 @@ void Newton<Real>::record_mad(const Status& status, long iteration, Recording<Re
   if (recording.oracle.extent(1) == 0) return;
   const scan::LaneMap& map = frame_.map;
   const auto sums = make_view<LaneNumbers<double>>("errors", map.groups, blocks(map.steps), lane_width);
-  over_blocks("compare", map, 1,
-              Compare<Real>{frame_, states_, recording.oracle, static_cast<int>(recording.measure.first),
-                            static_cast<int>(recording.measure.count), sums});
+  over_blocks(
+      "compare", map, 1,
+      Compare<Real>{frame_, states_, shares_out_ ? shares_.oracle() : recording.oracle,
+                    static_cast<int>(recording.measure.first), static_cast<int>(recording.measure.count), sums});
   const auto host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), sums);
   std::vector<double> mad;
   for (const Outside& o : outside_) mad.push_back(o.behind + o.between + o.beyond);
@@ -672,6 +786,7 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
   Status status(batch);
   parallel::Traffic each_iteration;
   const double communicated = line_.traffic().seconds;
+  oracle_ = recording ? recording->oracle : Rows<Real>();
   start();
   // Numbers of sequence b go into a history only while it iterates, its last state included: status.iterations[b] counts
   // its steps, so it equals the loop's count exactly then.
@@ -693,16 +808,22 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
     if (history) watch.go_on();
   };
 
+  // Windows leave steps behind on each rank.
+  const auto agree_on_residuals = [&] {
+    if (shares_out_) status.residual = line_.max(status.residual);
+  };
+
   std::vector<double> residual;  // the largest of each slot
   const bool by_residual = config_.stop == deck::Stop::residual;
   for (long iteration = 0;; ++iteration) {
-    const parallel::Traffic before = line_.traffic();
+    const parallel::Traffic before = line_.traffic() - moves_;
     const bool last = iteration == max_iterations_ || !status.any_active();
     // The stop rules `update` and `iterations` need no residual after the last step, unless it is to be recorded.
     if (last && !by_residual && !history) break;
     if (status.any_active() || history) {
       if (history && !status.any_active()) Kokkos::deep_copy(Exec(), active_.sequences, 1);
       for (bool again = true; again;) {
+        const parallel::Traffic look = line_.traffic() - moves_;
         evaluate(last);
         residual = settles_ ? find_fronts(largest(worst_)) : line_.max(largest(worst_));
         bool all_settled = windowed_;
@@ -715,19 +836,21 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
             status.active[b] = 0;
             status.converged[b] = 1;
           }
-          all_settled = all_settled && (!status.active[b] || front_[slot] == window.length);
+          all_settled = all_settled && (!status.active[b] || passed_[slot] == window.length);
         }
         // Windows that are settled as they are need no iteration: the next ones may.
         again = all_settled && !last && status.any_active();
         if (!again) break;
         for (long j = 0; j < slots(); ++j)
           if (status.active[static_cast<std::size_t>(sequence(j))])
-            windows_.passed(static_cast<std::size_t>(j), front_[static_cast<std::size_t>(j)]);
+            windows_.passed(static_cast<std::size_t>(j), passed_[static_cast<std::size_t>(j)]);
         move_windows(status, recording, watch);
+        moves_ = line_.traffic() - look;  // this look was for a move
       }
     }
     if (history) {
       pause();
+      agree_on_residuals();
       for (std::size_t b = 0; b < status.residual.size(); ++b)
         history->residual.push_back(status.iterations[b] == iteration ? status.residual[b] : nan);
       record_mad(status, iteration, *recording);
@@ -740,7 +863,7 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
       flags[static_cast<std::size_t>(j)] = status.active[static_cast<std::size_t>(sequence(j))];
     select(flags, active_);
     if (!fused_) {
-      trust_.observe(frame_, active_, states_.sides[0], residual_, jacobian_, worst_, residual);
+      trust_.observe(frame_in_time_, active_, window_ends(), states_.sides[0], residual_, jacobian_, worst_, residual);
       scan_->run(active_);
     }
     std::vector<double> at_bound;
@@ -770,14 +893,14 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
       status.resets = line_.sum(status.resets);
       at_bound = line_.sum(at_bound);
     }
-    const parallel::Traffic now = line_.traffic() - before;
+    const parallel::Traffic now = line_.traffic() - moves_ - before;
     each_iteration.messages = std::max(each_iteration.messages, now.messages);
     each_iteration.bytes = std::max(each_iteration.bytes, now.bytes);
     const std::vector<char> was_active = status.active;
     const std::vector<double> worked = steps_worked(flags);
     for (long j = 0; j < slots(); ++j) {
       const auto b = static_cast<std::size_t>(sequence(j)), slot = static_cast<std::size_t>(j);
-      const long front = settles_ ? front_[slot] : 0;
+      const long front = settles_ ? passed_[slot] : 0;
       if (status.active[b]) {
         const Windows::Slot& window = windows_.slots()[slot];
         status.iterations[b] = iteration + 1;
@@ -807,6 +930,8 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
     go_on();
   }
   finish();
+  agree_on_residuals();
+  status.work = line_.sum(status.work);
 
   if (history) {
     history->iterations = static_cast<long>(history->elapsed_s.size());

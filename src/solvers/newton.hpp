@@ -12,6 +12,7 @@
 #include "solvers/fused.hpp"
 #include "solvers/kinds.hpp"
 #include "solvers/panel_kernels.hpp"
+#include "solvers/shares.hpp"
 #include "solvers/solver.hpp"
 #include "solvers/trust.hpp"
 #include "solvers/windows.hpp"
@@ -79,7 +80,16 @@ class Newton : public Solver<Real> {
   void pass_on_states();
   void evaluate(bool last);
   std::vector<double> find_fronts(std::vector<double> residual);
-  void find_fused_fronts(std::vector<double>& residual);
+  parallel::Range held(const Windows::Slot& slot) const;
+  std::vector<long> window_ends() const;
+  typename Shares<Real>::Kept kept() const;
+  void touch();
+  std::vector<double> agree_on_fronts(std::vector<double> residual, std::vector<long>& passed,
+                                      std::vector<long>* far = nullptr) const;
+  std::vector<long> of_this_rank(const std::vector<long>& steps) const;
+  void find_window_fronts(std::vector<double>& residual);
+  void find_exact_fronts(std::vector<double>& residual);
+  void settle();
   void advance();
   void move_windows(Status& status, Recording<Real>* recording, Stopwatch& watch);
   void finish();
@@ -93,36 +103,45 @@ class Newton : public Solver<Real> {
   SolverKind kind_;
   systems::Instance<Real> instance_;
   deck::SolverConfig config_;
-  parallel::TimeLine line_;
+  parallel::TimeLine line_;  ///< whole sequences
+  parallel::TimeLine span_;  ///< what the frame holds of them: a window, or all steps
   long global_batch_;
   int threads_;
   std::function<void(double)> progress_;
   bool windowed_;
-  bool settles_;   ///< whether settled steps are left out
-  bool fuses_;     ///< whether iterations are fused
-  bool projects_;  ///< whether windows hold projected inputs
-  bool drops_;     ///< whether finished sequences leave the frame
+  bool settles_;     ///< whether settled steps are left out
+  bool fuses_;       ///< whether iterations are fused
+  bool projects_;    ///< whether windows hold projected inputs
+  bool drops_;       ///< whether finished sequences leave the frame
+  bool shares_out_;  ///< whether ranks share windows
   long max_iterations_;
   Windows windows_;
   scan::Choice choice_;
-  Frame frame_;
+  Frame frame_;          ///< where slots are in drivers and answers, or in this rank's shares of windows
+  Frame frame_in_time_;  ///< the same with times and sequences as they are
   Iterate<Real> iterate_;
-  Vector<long> touched_;          ///< of iterate_
-  Vector<long> reached_;          ///< steps of each sequence whose residual passed at the last evaluation
+  Shares<Real> shares_;
+  Rows<Real> oracle_;             ///< while recording
+  parallel::Traffic moves_;       ///< of windows
+  Vector<long> touched_;          ///< of iterate_, on this rank
+  std::vector<long> touched_to_;  ///< steps of each sequence that windows have ever held
+  std::vector<long> reached_;     ///< steps of each sequence whose residual passed at the last evaluation
   std::vector<Outside> outside_;  ///< of each sequence, while recording
-  std::vector<long> front_;       ///< settled steps of each slot's window, or of this rank's segment
+  std::vector<long> front_;       ///< settled steps of each slot's window that are on this rank, or of its segment
   std::vector<long> next_front_;  ///< of the next pass, where iterations are fused
   std::vector<long> passed_;      ///< settled steps of each slot's window, or of all segments together
-  std::vector<double> settled_;   ///< the largest residual among them
+  std::vector<double> settled_;   ///< the largest residual among those on this rank
 
   StatePanels<Real> states_;
   scan::Panel<Real> inputs_, residual_, jacobian_;  ///< the last two of one block a thread where iterations are fused
   LaneNumbers<Real> worst_, moved_;                 ///< residuals and increments
   LaneNumbers<int> resets_;
-  Matrix<Real> last_state_, state_before_;  ///< (slot, D): between two ranks of the time line; empty: there is no such rank
+  Matrix<Real> last_state_,
+      state_before_;  ///< (slot, D): between two ranks of the time line; empty: there is no such rank
   Vector<Real> lane_numbers_, slot_settled_;
-  Vector<long> slot_front_, lengths_;  ///< steps settled by the last evaluation; steps held
-  scan::Active active_, moving_;       ///< slots
+  Vector<PassedSteps<Real>> slot_passed_;  ///< (2 · slots): by either tolerance of a window
+  Vector<long> slot_front_, lengths_;      ///< steps settled by the last evaluation; steps held
+  scan::Active active_, moving_;           ///< slots
   Trust<Real> trust_;
   std::unique_ptr<IncrementScan<Real>> scan_;  ///< of separate passes
   std::unique_ptr<FusedPass<Real>> fused_;     ///< or nothing

@@ -43,10 +43,15 @@ MemoryModel model_memory(const deck::Case& c, const systems::Shape& shape, int r
   // Panels hold a window; an automatic one may grow to its largest (the cost of a step only matters for when).
   const bool projects = c.solver.window != "full" && shape.projected_dim > 0;
   const long inputs = projects ? shape.projected_dim : shape.input_dim;
-  const bool fused = fuses(*kind, c.solver, length, c.batch, shape.state_dim, int(real), threads, c.time_ranks);
+  const auto fused_on = [&](long steps, long time_ranks) {
+    return fuses(*kind, c.solver, steps, c.batch, shape.state_dim, int(real), threads, time_ranks);
+  };
+  const bool fused = fused_on(length, c.time_ranks);
   const WindowModel windows = window_model(
-      *kind, c.solver, {shape.state_dim, inputs, real, real * shape.parameters, 1, c.batch, threads, fused});
-  const long width = windows.full ? length : std::min(length, windows.largest);
+      *kind, c.solver,
+      {shape.state_dim, inputs, real, real * shape.parameters, 1, c.batch, threads, fused_on(shape.length, 1)});
+  const long width =
+      windows.full ? length : parallel::split(std::min(shape.length, windows.largest), c.time_ranks, 0).size();
   const scan::Choice choice = scan::choose(c.solver.scan, width, c.batch, threads, dense);
   const scan::LaneMap map(width, local, choice.chunks);
   const double lanes = double(map.groups) * lane_width, steps = double(map.steps);
@@ -64,6 +69,8 @@ MemoryModel model_memory(const deck::Case& c, const systems::Shape& shape, int r
     return out;
   }
   out.solver = real * lanes * ((steps + 1) * D + steps * (D + double(inputs) + jacobian));
+  // Ranks fetch their shares of windows, and what they fetch passes through a parcel on either side.
+  if (!windows.full && c.time_ranks > 1) out.solver += 3 * real * double(width) * double(local) * (D + n);
   // The smoother keeps covariances, gains and offsets besides.
   if (c.solver.smoother) out.solver += real * lanes * steps * (2 * jacobian + D);
   out.solver += blocks * (real + sizeof(int));

@@ -83,6 +83,7 @@ struct AddUpLanes {
   scan::Panel<double> lane_sums;
   Vector<int> known;
   Vector<long> trusted, passed;
+  bool starts;            ///< whether this rank holds the first steps: it counts those of all
   Matrix<double> totals;  ///< out (slot, D + 1)
 
   KOKKOS_INLINE_FUNCTION void operator()(long slot) const {
@@ -96,7 +97,7 @@ struct AddUpLanes {
       steps += frame.map.steps_of(lane);
       for (int i = 0; i < dim; ++i) totals(slot, i) += lane_sums(lane / lane_width, 0, i, lane % lane_width);
     }
-    totals(slot, dim) = static_cast<double>(known(b) ? passed(slot) - trusted(b) : steps);
+    totals(slot, dim) = static_cast<double>(!known(b) ? steps : starts ? passed(slot) - trusted(b) : 0);
   }
 };
 
@@ -305,7 +306,8 @@ void Trust<Real>::restart() {
 }
 
 template <class Real>
-void Trust<Real>::prepare(const scan::LaneMap& map) {
+void Trust<Real>::prepare(const scan::LaneMap& map, const parallel::TimeLine& line) {
+  line_ = line;
   if (model_.bound != TrustModel::Bound::relative) return;
   const long dim = initial_.extent(1);
   lane_sums_ = make_view<scan::Panel<double>>("lane sums", map.groups, 1, dim, lane_width);
@@ -321,13 +323,17 @@ void Trust<Real>::prepare(const scan::LaneMap& map) {
 
 /// A rank's prefix counts as far as those of all ranks before it are complete.
 template <class Real>
-void Trust<Real>::agree_on_prefix() {
+void Trust<Real>::agree_on_prefix(const Frame& frame, const std::vector<long>& ends) {
   const auto passed = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), passed_);
-  const long begin = line_.steps().begin, here = line_.steps().size(), T = line_.length();
-  std::vector<double> ends(passed.extent(0));
-  for (std::size_t j = 0; j < ends.size(); ++j) ends[j] = -double(passed(j) < here ? begin + passed(j) : T);
-  ends = line_.max(ends);
-  for (std::size_t j = 0; j < ends.size(); ++j) passed(j) = std::clamp(static_cast<long>(-ends[j]) - begin, 0L, here);
+  const auto begins = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), frame.begins);
+  const auto lengths = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), frame.map.lengths);
+  std::vector<double> first(passed.extent(0));  // that is not in it, of all ranks the smallest
+  for (std::size_t j = 0; j < first.size(); ++j) {
+    const long held = lengths.extent(0) == 0 ? frame.map.length : lengths(j);
+    first[j] = -double(passed(j) < begins(j) + held ? passed(j) : ends[j]);
+  }
+  first = line_.max(first);
+  for (std::size_t j = 0; j < first.size(); ++j) passed(j) = static_cast<long>(-first[j]);
   Kokkos::deep_copy(Exec(), passed_, passed);
   Exec().fence();
 }
@@ -343,19 +349,21 @@ void Trust<Real>::add_up_ranks() {
 }
 
 template <class Real>
-void Trust<Real>::observe(const Frame& frame, const scan::Active& active, const scan::Panel<Real>& states,
-                          const scan::Panel<Real>& residual, const scan::Panel<Real>& jacobian,
-                          const LaneNumbers<Real>& worst, const std::vector<double>& largest) {
+void Trust<Real>::observe(const Frame& frame, const scan::Active& active, const std::vector<long>& ends,
+                          const scan::Panel<Real>& states, const scan::Panel<Real>& residual,
+                          const scan::Panel<Real>& jacobian, const LaneNumbers<Real>& worst,
+                          const std::vector<double>& largest) {
   if (model_.bound != TrustModel::Bound::relative) return;
   const scan::LaneMap& map = frame.map;
   const Kokkos::RangePolicy<Exec> slots(0, map.batch);
   Kokkos::parallel_for("trusted prefix", slots,
                        ExtendPrefix<Real>{frame, active, residual, worst, known_, reach_, trusted_, passed_});
-  if (!line_.whole()) agree_on_prefix();
+  if (!line_.whole()) agree_on_prefix(frame, ends);
   Kokkos::parallel_for("sum squares", Kokkos::RangePolicy<Exec>(0, map.lanes()),
                        SumSquares<Real>{frame, active, states, residual, known_, trusted_, passed_, lane_sums_});
-  Kokkos::parallel_for("add up lanes", slots,
-                       AddUpLanes<Real>{frame, active, lane_sums_, known_, trusted_, passed_, totals_});
+  Kokkos::parallel_for(
+      "add up lanes", slots,
+      AddUpLanes<Real>{frame, active, lane_sums_, known_, trusted_, passed_, line_.is_first(), totals_});
   if (!line_.whole()) add_up_ranks();
   Kokkos::parallel_for("rescale", slots,
                        Rescale<Real>{frame, active, static_cast<Real>(model_.factor), initial_, totals_, passed_, sums_,

@@ -43,17 +43,18 @@ class Trust {
   void restart();
 
   /// Bounds and regions for the next increments of the slots of `frame`, from the evaluation of their present states.
+  /// @param frame in time: where slots are in their sequences   @param ends of the slots, on whichever rank
   /// @param residual (group, step, D, lane), may be mended   @param jacobian likewise, diagonal or dense or empty
   /// @param largest of each slot's residuals
-  void observe(const Frame& frame, const scan::Active& active, const scan::Panel<Real>& states,
-               const scan::Panel<Real>& residual, const scan::Panel<Real>& jacobian, const LaneNumbers<Real>& worst,
-               const std::vector<double>& largest);
+  void observe(const Frame& frame, const scan::Active& active, const std::vector<long>& ends,
+               const scan::Panel<Real>& states, const scan::Panel<Real>& residual, const scan::Panel<Real>& jacobian,
+               const LaneNumbers<Real>& worst, const std::vector<double>& largest);
 
   /// What the scan elements take; views stay the same as long as `prepare` is not called.
   const scan::StepBound<Real>& bound() const { return bound_; }
   const scan::TrustRegion<Real>& region() const { return region_; }
-  /// Allocates for a frame.
-  void prepare(const scan::LaneMap& map);
+  /// Allocates for a frame, of which this rank holds the part that `line` says.
+  void prepare(const scan::LaneMap& map, const parallel::TimeLine& line);
 
   bool adaptive() const { return model_.by_step || model_.mend; }
   /// Residuals up to this multiple of the states before and after a step are taken for zero.
@@ -65,7 +66,7 @@ class Trust {
   std::vector<double> bounded_states(const Frame& frame, const scan::Panel<Real>& increment) const;
 
  private:
-  void agree_on_prefix();
+  void agree_on_prefix(const Frame& frame, const std::vector<long>& ends);
   void add_up_ranks();
 
   TrustModel model_;
@@ -77,7 +78,7 @@ class Trust {
   // of sequences
   Matrix<double> sums_;  ///< Σ s² over the trusted prefix, s_0 included
   Matrix<Real> scales_;
-  Vector<long> trusted_;  ///< steps of the trusted prefix, on this rank
+  Vector<long> trusted_;  ///< steps of the trusted prefix
   Vector<long> counted_;  ///< states in the sums
   Vector<Real> reach_;    ///< max_d scale
   Vector<int> known_;     ///< the scale at the guess is known

@@ -127,6 +127,61 @@ TEST(Comm, ExchangesAlongARowAndCountsIt) {
   EXPECT_EQ((comm.traffic() - before).bytes, 24);
 }
 
+TEST(Comm, ExchangesPartsBetweenAllPairs) {
+  const Comm comm;
+  const int P = comm.size(), me = comm.rank();
+  // Rank p has p + q numbers for rank q, but none for the next one.
+  const auto numbers = [&](int from, int to) { return to == from + 1 ? 0 : from + to; };
+  std::vector<long> sent, expected;
+  std::vector<std::size_t> bytes, incoming_bytes;
+  long leaving = 0, messages = 0;
+  for (int other = 0; other < P; ++other) {
+    for (int i = 0; i < numbers(me, other); ++i) sent.push_back(10000 * me + 100 * other + i);
+    for (int i = 0; i < numbers(other, me); ++i) expected.push_back(10000 * other + 100 * me + i);
+    bytes.push_back(static_cast<std::size_t>(numbers(me, other)) * sizeof(long));
+    incoming_bytes.push_back(static_cast<std::size_t>(numbers(other, me)) * sizeof(long));
+    if (other == me || numbers(me, other) == 0) continue;
+    leaving += static_cast<long>(bytes.back());
+    ++messages;
+  }
+  std::vector<long> received(expected.size(), -1);
+  const Traffic before = comm.traffic();
+  comm.exchange_all(sent.data(), bytes, received.data(), incoming_bytes);
+  EXPECT_EQ(received, expected);
+  const Traffic used = comm.traffic() - before;
+  EXPECT_EQ(used.bytes, leaving);
+  EXPECT_EQ(used.messages, messages);
+}
+
+TEST(Comm, MessagesTravelWhileRanksDoSomethingElse) {
+  const Comm comm;
+  const int next = (comm.rank() + 1) % comm.size(), previous = (comm.rank() + comm.size() - 1) % comm.size();
+  std::vector<double> incoming(100000, 0), data(incoming.size());
+  std::iota(data.begin(), data.end(), 1000.0 * comm.rank());
+  Pending arrives = comm.start_receiving(incoming.data(), incoming.size() * sizeof(double), previous);
+  Pending leaves = comm.start_sending(data.data(), data.size() * sizeof(double), next);
+  Pending moved = std::move(arrives);
+  arrives.wait();  // it has nothing to wait for
+  moved.wait();
+  leaves.wait();
+  for (std::size_t i = 0; i < incoming.size(); ++i) ASSERT_EQ(incoming[i], 1000.0 * previous + double(i));
+}
+
+TEST(TimeLine, RunsBackwardAsWell) {
+  const Comm comm;
+  const TimeLine line(comm, 2L * comm.size() - 1), back = line.reversed();
+  EXPECT_EQ(back.steps(), line.steps());
+  EXPECT_EQ(back.has_next(), line.has_previous());
+  EXPECT_EQ(back.has_previous(), line.has_next());
+  EXPECT_EQ(back.reversed().has_next(), line.has_next());
+  const long mine = comm.rank();
+  long from_later = -1;
+  Pending arrives = back.start_receiving(&from_later, sizeof(long)), leaves = back.start_sending(&mine, sizeof(long));
+  arrives.wait();
+  leaves.wait();
+  EXPECT_EQ(from_later, comm.rank() + 1 < comm.size() ? comm.rank() + 1 : -1);
+}
+
 TEST(TimeLine, SegmentsCoverTimeInOrder) {
   const Comm comm;
   for (const long T : {0L, 1L, 2L, 7L, 1000L}) {
@@ -137,7 +192,9 @@ TEST(TimeLine, SegmentsCoverTimeInOrder) {
     // The end of a segment is where the next begins; ranks without steps are out of the chain.
     const double end = double(line.steps().end);
     double incoming = 0;
-    line.shift(&end, &incoming, sizeof(double));
+    Pending arrives = line.start_receiving(&incoming, sizeof(double));
+    line.start_sending(&end, sizeof(double)).wait();
+    arrives.wait();
     EXPECT_EQ(line.has_previous(), line.steps().begin > 0 && !line.steps().empty());
     EXPECT_EQ(line.has_next(), line.steps().end < T);
     if (!line.steps().empty()) {
