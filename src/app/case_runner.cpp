@@ -142,18 +142,20 @@ History gather_history(const parallel::Comm& comm, const History& mine, long bat
 
 /// States of all ranks as (T, B, D) on rank 0. Collective.
 template <class Real>
-std::vector<double> gather_states(const parallel::Comm& comm, const Rows<Real>& states, const deck::Case& c) {
+std::vector<double> gather_states(const parallel::Comm& comm, const Rows<Real>& states, const deck::Case& c,
+                                  parallel::Range mine) {
   const auto host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), states);
-  std::vector<double> mine(host.size());
-  for (std::size_t i = 0; i < mine.size(); ++i) mine[i] = static_cast<double>(host.data()[i]);
-  const std::vector<double> parts = comm.gather(mine);
+  std::vector<double> numbers(host.size());
+  for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<double>(host.data()[i]);
+  const std::vector<double> parts = comm.gather(numbers);
+  const std::vector<parallel::Range> sequences = comm.allgather(mine);
   if (!comm.is_root()) return {};
   const long D = static_cast<long>(states.extent(2));
   std::vector<double> all(parts.size());
   std::size_t next = 0;
   for (int rank = 0; rank < comm.size(); ++rank) {
     const parallel::RankGrid grid = parallel::rank_grid(comm.size(), rank, c.time_ranks);
-    const parallel::Range range = parallel::split(c.batch, grid.batch_ranks, grid.batch_index);
+    const parallel::Range range = sequences[static_cast<std::size_t>(rank)];
     const parallel::Range steps = parallel::split(c.length, grid.time_ranks, grid.time_index);
     for (long t = steps.begin; t < steps.end; ++t)
       for (long b = range.begin; b < range.end; ++b)
@@ -252,7 +254,7 @@ class CaseRunner::RunningCase final : public Running {
   RunningCase(CaseRunner& runner, const deck::Case& c)
       : Running(runner, c),
         grid_(parallel::rank_grid(comm_.size(), comm_.rank(), c.time_ranks)),
-        mine_(parallel::split(c.batch, grid_.batch_ranks, grid_.batch_index)),
+        mine_(runner.sequences(c.batch, grid_)),
         line_(runner.row(grid_), c.length),
         iterative_(solvers::find_kind(c.solver.kind)->iterative) {}
 
@@ -301,7 +303,12 @@ class CaseRunner::RunningCase final : public Running {
 };
 
 CaseRunner::CaseRunner(const parallel::Comm& comm, Conditions conditions)
-    : comm_(comm), conditions_(std::move(conditions)), quiet_(comm), energy_(comm), quiet_from_(quiet_.read()) {}
+    : comm_(comm),
+      threads_(comm.allgather(static_cast<int>(Exec().concurrency()))),
+      conditions_(std::move(conditions)),
+      quiet_(comm),
+      energy_(comm),
+      quiet_from_(quiet_.read()) {}
 CaseRunner::~CaseRunner() = default;
 
 template <>
@@ -317,6 +324,13 @@ const parallel::Comm& CaseRunner::row(const parallel::RankGrid& grid) {
   auto& row = rows_[grid.time_ranks];
   if (!row) row = std::make_unique<parallel::Comm>(comm_.split(static_cast<int>(grid.batch_index)));
   return *row;
+}
+
+parallel::Range CaseRunner::sequences(long batch, const parallel::RankGrid& grid) const {
+  std::vector<long> weights(static_cast<std::size_t>(grid.batch_ranks), 0);
+  for (std::size_t rank = 0; rank < threads_.size(); ++rank)
+    weights[rank / static_cast<std::size_t>(grid.time_ranks)] += threads_[rank];
+  return parallel::split(batch, weights, grid.batch_index);
 }
 
 measure::QuietWatch::Reading CaseRunner::quiet_mark() {
@@ -539,7 +553,7 @@ void CaseRunner::RunningCase<Real>::finish() {
     result.communication_share = comm_.max(std::min(1.0, communication_s / result.time_s.back()));
   if (iterative_ && c.history)
     result.history = gather_history(comm_, recording.history, c.batch, c.solver.sigma2_adaptive, speaks);
-  if (c.states) result.states = gather_states(comm_, solver_->states(), c);
+  if (c.states) result.states = gather_states(comm_, solver_->states(), c, mine_);
 
   add_roof();
   add_status(largest_state, unconverged, healing);

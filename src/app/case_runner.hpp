@@ -53,10 +53,13 @@ class CaseRunner {
   std::shared_ptr<Problem<Real>>& current();
   /// The ranks that share this one's sequences.
   const parallel::Comm& row(const parallel::RankGrid& grid);
+  /// The sequences of a row: in proportion to the threads that it has.
+  parallel::Range sequences(long batch, const parallel::RankGrid& grid) const;
   /// Where the window begins in which the case that starts now is watched for disturbances.
   measure::QuietWatch::Reading quiet_mark();
 
   const parallel::Comm& comm_;
+  const std::vector<int> threads_;  ///< of each rank
   Conditions conditions_;
   std::function<void(double)> progress_;
   measure::QuietWatch quiet_;

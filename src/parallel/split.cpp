@@ -1,6 +1,7 @@
 #include "parallel/split.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 
@@ -14,6 +15,24 @@ Range split(long n, long parts, long index) {
   const long longer = n % parts;  // the first `longer` parts have one item more
   const long begin = index * base + std::min(index, longer);
   return {begin, begin + base + (index < longer ? 1 : 0)};
+}
+
+Range split(long n, const std::vector<long>& weights, long index) {
+  const long parts = static_cast<long>(weights.size());
+  if (n < 0 || index < 0 || index >= parts || *std::min_element(weights.begin(), weights.end()) < 1)
+    throw std::invalid_argument("split: no part " + std::to_string(index) + " of " + std::to_string(n) +
+                                " items in parts with " + std::to_string(parts) + " positive weights");
+  const long all = std::accumulate(weights.begin(), weights.end(), 0L);
+  // Whole items first, then one more each to those that miss the most, to the first of equals.
+  std::vector<long> sizes, order(weights.size());
+  for (const long weight : weights) sizes.push_back(n / all * weight + n % all * weight / all);
+  std::iota(order.begin(), order.end(), 0L);
+  const auto missed = [&](long part) { return n % all * weights[static_cast<std::size_t>(part)] % all; };
+  std::stable_sort(order.begin(), order.end(), [&](long a, long b) { return missed(a) > missed(b); });
+  const long left = n - std::accumulate(sizes.begin(), sizes.end(), 0L);
+  for (long i = 0; i < left; ++i) ++sizes[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])];
+  const long begin = std::accumulate(sizes.begin(), sizes.begin() + index, 0L);
+  return {begin, begin + sizes[static_cast<std::size_t>(index)]};
 }
 
 long part_of(long n, long parts, long item) {

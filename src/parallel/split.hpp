@@ -1,6 +1,8 @@
 /// How batch and time are cut over ranks (or chunks, or threads): contiguous, balanced, empty parts allowed.
 #pragma once
 
+#include <vector>
+
 #include "core/error.hpp"
 
 namespace elkhorn::parallel {
@@ -21,6 +23,10 @@ inline bool operator!=(const Range& a, const Range& b) { return !(a == b); }
 /// longer ones come first, and with more parts than items the last ones are empty.
 /// Throws std::invalid_argument unless n ≥ 0, parts ≥ 1 and 0 ≤ index < parts.
 Range split(long n, long parts, long index);
+
+/// The same with parts in proportion to their weights, to the nearest whole items: equal weights give the parts above.
+/// Throws std::invalid_argument unless all weights are positive.
+Range split(long n, const std::vector<long>& weights, long index);
 
 /// The part of `split(n, parts, ·)` that holds `item`. Throws std::invalid_argument unless 0 ≤ item < n.
 long part_of(long n, long parts, long item);

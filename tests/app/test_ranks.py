@@ -2,6 +2,7 @@
 the same bit for bit; where they split time as well, up to rounding, as sums are then grouped otherwise."""
 
 import re
+import subprocess
 import unittest
 
 import program
@@ -68,6 +69,19 @@ class Ranks(unittest.TestCase):
             with self.subTest(ranks=ranks):
                 self.run_on(ranks)
                 self.compare("np1.h5", f"np{ranks}.h5", ranks)
+
+    def test_ranks_with_more_threads_take_more_sequences(self):
+        """Not seen from outside but in the answers: those of all sequences, at their places."""
+        uneven = "OMP_NUM_THREADS=$((1 + 2 * ${OMPI_COMM_WORLD_RANK:-$PMI_RANK})) exec \"$@\""
+        out = program.command(["run", "ranks.toml", "--out", "uneven.h5", "--filter", "f64.*(deer-serial|sequential)"])
+        done = subprocess.run([program.MPIEXEC, "-n", "2", "sh", "-c", uneven, "sh", *out], capture_output=True, text=True,
+                              timeout=program.TIMEOUT_S)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        with h5py.File("np1.h5") as first, h5py.File("uneven.h5") as second:
+            one = {case.attrs["name"]: case for case in first["cases"].values()}
+            self.assertGreater(len(second["cases"]), 1)
+            for case in second["cases"].values():
+                np.testing.assert_array_equal(case["states"], one[case.attrs["name"]]["states"], case.attrs["name"])
 
     def compare(self, one, other, ranks):
         with h5py.File(one) as first, h5py.File(other) as second:
@@ -242,12 +256,17 @@ class TimeRanks(unittest.TestCase):
                 if apart or (bounded and a.attrs["solver"] in ("deer", "elk") and a.attrs["scan"] != "serial"):
                     self.assertLessEqual(np.abs(a["states"][()] - b["states"][()]).max(), TOLERANCE, what)
                     continue
-                self.assertLessEqual(abs(a.attrs["iterations"] - b.attrs["iterations"]), 0 if exact else 1, what)
+                # A window is settled once its residuals are within the tolerance, in float32 at each place an iteration
+                # earlier or later; what is left of the residuals is what answers may differ by.
+                window = a.attrs["window"]
+                places = 1 if window == "full" else 3 if window == "auto" else -(-a.attrs["length"] // int(window))
+                left = 0 if window == "full" else 100 * a.attrs["residual_max"]
+                self.assertLessEqual(abs(a.attrs["iterations"] - b.attrs["iterations"]), 0 if exact else places, what)
                 if exact and "batch_iterations" in a:
                     np.testing.assert_array_equal(a["batch_iterations"], b["batch_iterations"], what)
                 if exact and a.attrs["status"] == "ok":
                     scale = max(1.0, np.abs(a["states"]).max())
-                    self.assertLessEqual(np.abs(a["states"][()] - b["states"][()]).max(), ULPS * scale, what)
+                    self.assertLessEqual(np.abs(a["states"][()] - b["states"][()]).max(), ULPS * scale + left, what)
                     if "history/mad" in a:
                         for history in ("residual", "update", "mad", "resets", "bounded"):
                             x, y = a["history"][history][()], b["history"][history][()]

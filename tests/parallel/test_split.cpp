@@ -34,6 +34,33 @@ TEST(Split, CoversAllItemsOnceInOrderAndIsBalanced) {
   }
 }
 
+TEST(Split, FollowsWeights) {
+  const auto sizes = [](long n, const std::vector<long>& weights) {
+    std::vector<long> out;
+    long next = 0;
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      const Range range = split(n, weights, static_cast<long>(i));
+      EXPECT_EQ(range.begin, next);
+      next = range.end;
+      out.push_back(range.size());
+    }
+    EXPECT_EQ(next, n);
+    return out;
+  };
+  using V = std::vector<long>;
+  EXPECT_EQ(sizes(12, {1, 2}), (V{4, 8}));
+  EXPECT_EQ(sizes(10, {3, 1, 1}), (V{6, 2, 2}));
+  EXPECT_EQ(sizes(5, {1, 4, 1}), (V{1, 3, 1}));
+  EXPECT_EQ(sizes(0, {1, 4}), (V{0, 0}));
+  EXPECT_EQ(sizes(1, {1, 4}), (V{0, 1}));
+  for (long n = 0; n <= 20; ++n)
+    for (long parts = 1; parts <= 8; ++parts)
+      for (long index = 0; index < parts; ++index)
+        EXPECT_EQ(split(n, V(static_cast<std::size_t>(parts), 3), index), split(n, parts, index));
+  EXPECT_THROW(split(4, V{}, 0), std::invalid_argument);
+  EXPECT_THROW(split(4, V{1, 0}, 0), std::invalid_argument);
+}
+
 TEST(Split, KeepsLargeNumbers) {
   const long n = 3'000'000'000'001;
   EXPECT_EQ(split(n, 7, 6).end, n);
