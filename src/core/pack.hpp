@@ -258,6 +258,12 @@ KOKKOS_INLINE_FUNCTION P smaller(P a, P b) {
 #endif
   return select_less(b, a, b, a);
 }
+/// Of std::numeric_limits, whose functions are for hosts only.
+template <class Real>
+struct Limits {
+  static constexpr Real most = std::numeric_limits<Real>::max(), infinity = std::numeric_limits<Real>::infinity();
+};
+
 template <class P>
 KOKKOS_INLINE_FUNCTION P absolute(P a) {
   if constexpr (is_pack<P>)
@@ -288,15 +294,20 @@ KOKKOS_INLINE_FUNCTION P square_root(P a) {
 /// |a|, with NaN mapped to infinity so that maxima cannot lose it.
 template <class P>
 KOKKOS_INLINE_FUNCTION P magnitude(P a) {
+  using Of = Limits<real_of<P>>;
   const P m = absolute(a);
-  return select_less_equal(m, P(std::numeric_limits<real_of<P>>::max()), m,
-                           P(std::numeric_limits<real_of<P>>::infinity()));
+  return select_less_equal(m, P(Of::most), m, P(Of::infinity));
 }
 
 namespace detail {
+/// std::integral_constant's conversion is for hosts only.
+template <int k>
+struct Constant {
+  KOKKOS_FORCEINLINE_FUNCTION constexpr operator int() const { return k; }
+};
 template <class F, std::size_t... k>
 KOKKOS_FORCEINLINE_FUNCTION void unrolled(std::index_sequence<k...>, const F& f) {
-  (f(std::integral_constant<int, int(k)>()), ...);
+  (f(Constant<int(k)>()), ...);
 }
 }  // namespace detail
 /// f(0), …, f(N − 1) with constants for compilers: an array that is indexed by them alone can live in registers.

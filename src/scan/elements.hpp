@@ -13,7 +13,6 @@
 /// Sizes count numbers of P; the strips given to an operation hold state_size(), summary_size(), scratch_size() of them.
 #pragma once
 
-#include <limits>
 
 #include "scan/panel.hpp"
 #include "scan/small_dense.hpp"
@@ -58,10 +57,10 @@ KOKKOS_INLINE_FUNCTION P bounded(P v, P lo, P hi) {
 /// sequence (constant in time) in a panel (group, 1, D, lane), which spread_bounds fills. Infinity (default): no bound.
 template <class Real>
 struct StepBound {
-  Real value = std::numeric_limits<Real>::infinity();
+  Real value = Limits<Real>::infinity;
   Panel<Real> each;  ///< empty: `value` everywhere
 
-  KOKKOS_INLINE_FUNCTION bool any() const { return each.extent(0) != 0 || value <= std::numeric_limits<Real>::max(); }
+  KOKKOS_INLINE_FUNCTION bool any() const { return each.extent(0) != 0 || value <= Limits<Real>::most; }
   /// The bounds of components first, first + 1, … of the lanes at a site; any step of them will do.
   template <class P>
   KOKKOS_INLINE_FUNCTION StripOrNumber<P> of(Site s, int first = 0) const {

@@ -44,12 +44,13 @@ struct SumSquares {
     const long t0 = frame.time_of(lane), b = frame.sequence_of(lane);
     const bool fresh = !known(b);
     const long from = fresh ? 0 : (trusted(b) > t0 ? trusted(b) - t0 : 0);
+    constexpr double most = Limits<float>::most;
     const long to = fresh ? steps : (passed(slot) - t0 < steps ? passed(slot) - t0 : steps);
     for (long k = from; k < to; ++k)
       for (int i = 0; i < dim; ++i) {
         const double s = static_cast<double>(states(group, k + 1, i, w));
         const double x = fresh ? s - static_cast<double>(residual(group, k, i, w)) : s;
-        if (x * x <= std::numeric_limits<float>::max()) sums(group, 0, i, w) += x * x;
+        if (x * x <= most) sums(group, 0, i, w) += x * x;
       }
   }
 };
@@ -143,8 +144,7 @@ struct Rescale {
     }
     const Real least = static_cast<Real>(least_scale) * reach(b);
     for (int i = 0; i < dim; ++i)
-      bounds(slot, i) =
-          reach(b) > Real(0) ? factor * larger(scales(b, i), least) : std::numeric_limits<Real>::infinity();
+      bounds(slot, i) = reach(b) > Real(0) ? factor * larger(scales(b, i), least) : Limits<Real>::infinity;
   }
 };
 

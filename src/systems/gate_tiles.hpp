@@ -104,7 +104,7 @@ struct GateTiles {
   /// Weight of state k to a gate of unit j.
   KOKKOS_INLINE_FUNCTION Real state_weight(int gate, int j, int k) const { return input_weight(gate, j, inputs + k); }
   /// The sum that takes a gate's state part.
-  static constexpr int state_sum(int gate) { return Split && gate == gates - 1 ? gates : gate; }
+  KOKKOS_INLINE_FUNCTION static constexpr int state_sum(int gate) { return Split && gate == gates - 1 ? gates : gate; }
 
   /// Calls use(first, count, sum) for every part of `part` units: units first … first + count − 1, and sum[g].part[j] the
   /// pre-activation of gate g of unit first + j, which use may overwrite.
