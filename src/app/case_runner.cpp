@@ -537,8 +537,6 @@ void CaseRunner::RunningCase<Real>::finish() {
   healing = comm_.sum(healing);
   result.converged = unconverged == 0;
   result.peak_memory_bytes = comm_.max(peak_->bytes());
-  const systems::Shape shape{c.state_dim, problem_->instance.system->input_dim(), c.length};
-  result.model_memory_bytes = solvers::model_memory(c, shape, comm_.size(), Exec().concurrency()).total();
   double work_here = 0;
   for (const double n : outcome_.work) work_here += n;
   result.work = comm_.sum(speaks ? work_here : 0.0) / double(c.batch);

@@ -7,6 +7,7 @@
 
 #include "deck/deck.hpp"
 #include "parallel/comm.hpp"
+#include "systems/system.hpp"
 
 namespace elkhorn::app {
 
@@ -51,7 +52,7 @@ struct AnalyzeOptions {
 int analyze(const parallel::Comm& comm, const AnalyzeOptions& options);
 
 struct CheckedPlan : deck::Plan {
-  std::vector<long> input_dims;  ///< numbers a step of each case's drivers, which the memory model needs
+  std::vector<systems::Shape> shapes;  ///< of each case, for the memory model
 };
 
 /// The cases of decks, with sizes that files fix filled in and everything checked that can be before running.

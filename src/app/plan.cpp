@@ -36,7 +36,7 @@ CheckedPlan load_checked_plan(const std::vector<std::string>& decks, const deck:
     if (found == shapes.end()) found = shapes.emplace(key, systems::inspect(c)).first;
     c.state_dim = found->second.state_dim;
     c.length = found->second.length;
-    plan.input_dims.push_back(found->second.input_dim);
+    plan.shapes.push_back(found->second);
     check_guess(c);
   }
   return plan;

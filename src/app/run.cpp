@@ -34,13 +34,11 @@ std::string output_path(const RunOptions& options) {
   return std::filesystem::path(options.decks.front()).stem().string() + ".h5";
 }
 
-/// By case, one rank.
+/// By case, one rank: what it needs of the memory that is free. The program itself has its memory already.
 std::vector<double> modelled_bytes(const CheckedPlan& plan, int ranks) {
   std::vector<double> bytes;
   for (std::size_t i = 0; i < plan.cases.size(); ++i) {
-    const deck::Case& c = plan.cases[i];
-    const systems::Shape shape{c.state_dim, plan.input_dims[i], c.length};
-    bytes.push_back(solvers::model_memory(c, shape, ranks, Exec().concurrency()).total());
+    bytes.push_back(solvers::model_memory(plan.cases[i], plan.shapes[i], ranks, Exec().concurrency()).total());
   }
   return bytes;
 }
@@ -107,23 +105,24 @@ record::Roofs measure_machine(const parallel::Comm& comm, const CheckedPlan& pla
   return out;
 }
 
-CaseResult skipped(const deck::Case& c, const parallel::Comm& comm, double bytes, const std::string& why) {
+CaseResult skipped(const deck::Case& c, const parallel::Comm& comm, const std::string& why) {
   CaseResult r = identity_of(c, comm);
   r.status = Status::skipped;
   r.message = why;
-  r.model_memory_bytes = bytes;
   r.unofficial_because = "no validated answer: the status is skipped";
   return r;
 }
 
+/// Memory as results have it, the program's own included.
 int dry_run(const parallel::Comm& comm, const CheckedPlan& plan) {
-  const double free = measure::free_bytes_per_rank(comm);
+  const double free = measure::free_bytes_per_rank(comm), program = measure::program_bytes(comm);
   if (!comm.is_root()) return success;
-  fmt::print("{} cases on {} ranks of {} threads; {} a rank are free\n", plan.cases.size(), comm.size(),
-             Exec().concurrency(), report::memory_text(free));
+  fmt::print("{} cases on {} ranks of {} threads; {} a rank are free beside {} of the program itself\n",
+             plan.cases.size(), comm.size(), Exec().concurrency(), report::memory_text(free),
+             report::memory_text(program));
   const std::vector<double> bytes = modelled_bytes(plan, comm.size());
   for (std::size_t i = 0; i < plan.cases.size(); ++i)
-    fmt::print("{:>12}  {}{}\n", report::memory_text(bytes[i]), plan.cases[i].name,
+    fmt::print("{:>12}  {}{}\n", report::memory_text(program + bytes[i]), plan.cases[i].name,
                bytes[i] > free ? "  would be skipped: does not fit" : "");
   return success;
 }
@@ -180,6 +179,8 @@ int run(const parallel::Comm& comm, const RunOptions& options) {
   record::Roofs roofs;
   if (options.roofs && std::count(finished.begin(), finished.end(), 0) > 0)
     roofs = measure_machine(comm, plan, conditions);
+  measure::return_freed_arrays();
+  const double program = measure::program_bytes(comm);
   CaseRunner runner(comm, conditions);
   if (progress) runner.show_progress([&](double share) { progress->within(share); });
   const std::vector<double> modelled = modelled_bytes(plan, comm.size());
@@ -189,6 +190,7 @@ int run(const parallel::Comm& comm, const RunOptions& options) {
   const auto keep = [&](const deck::Case& c, CaseResult result) {
     journal = guarded(comm, [&] {
       if (!comm.is_root()) return;
+      result.model_memory_bytes = program + modelled[static_cast<std::size_t>(c.index)];
       sequential.take(c, result);
       sequential.complete(c, result);
       progress->done(result);
@@ -208,7 +210,7 @@ int run(const parallel::Comm& comm, const RunOptions& options) {
     try {
       measure::stop_if_asked(comm);
       if (needed > free) {
-        keep(c, skipped(c, comm, needed,
+        keep(c, skipped(c, comm,
                         fmt::format("needs {} a rank by the memory model, {} are free", report::memory_text(needed),
                                     report::memory_text(free))));
       } else {

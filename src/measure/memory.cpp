@@ -41,6 +41,12 @@ std::optional<double> number(const fs::path& file) {
   return std::nullopt;
 }
 
+void return_freed_heap() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
+
 double lifetime_peak_bytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
@@ -64,10 +70,21 @@ double resident_bytes() {
   return rss ? *rss * kib : lifetime_peak_bytes();
 }
 
-PeakMemory::PeakMemory() {
+void return_freed_arrays() {
 #ifdef __GLIBC__
-  malloc_trim(0);
+  // Below it stays what is allocated again and again while cases run.
+  constexpr int threshold = 4 << 20;
+  mallopt(M_MMAP_THRESHOLD, threshold);
 #endif
+}
+
+double program_bytes(const parallel::Comm& comm) {
+  return_freed_heap();
+  return comm.max(resident_bytes());
+}
+
+PeakMemory::PeakMemory() {
+  return_freed_heap();
   std::ofstream clear("/proc/self/clear_refs");
   clear << "5" << std::flush;  // 5: reset VmHWM (proc(5))
   reset_ = clear.good() && field("/proc/self/status", "VmHWM:").has_value();

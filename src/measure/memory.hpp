@@ -27,6 +27,14 @@ class PeakMemory {
 /// Resident set of this process now.
 double resident_bytes();
 
+/// From now on arrays go back to the system when they are freed. The C library would keep blocks of up to 32 MiB for later
+/// (mallopt(3), "dynamic mmap threshold"), so that a case's peak told of the cases before it.
+void return_freed_arrays();
+
+/// What the program holds beside its cases, libraries, MPI and plan: its resident set before the first case, with freed
+/// heap memory returned. The largest of all ranks. Collective.
+double program_bytes(const parallel::Comm& comm);
+
 /// What memory is free on this node: the smaller of what the machine and what control groups (v1 or v2, at any
 /// level above this process) leave. `root` is for tests: a folder that stands for "/".
 struct FreeMemory {

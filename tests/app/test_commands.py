@@ -92,6 +92,32 @@ class Commands(unittest.TestCase):
         one, many = (c["model_memory_bytes"] for c in program.cases("inputs.h5").values())
         self.assertGreaterEqual(many - one, 2 * 100 * 10000 * 4)  # as read, and as laid out for the solver
 
+    def test_the_memory_model_is_what_a_case_takes(self):
+        deck = ('[system]\nkind = "gru"\nstate_dim = 8\n[problem]\nlength = 40000\nbatch = 16\n'
+                '[measure]\nwarmup = 0\nrepetitions = 1\n[output]\nhistory = false\n[[solver]]\nkind = "sequential"\n')
+        fixed = 'stop = "iterations"\nmax_iterations = 1\n'
+        for text in ('kind = ["deer", "quasi_deer"]\npass = ["fused", "separate"]\n' + fixed,
+                     'kind = ["elk", "quasi_elk"]\nsigma2 = 1e2\npass = ["fused", "separate"]\n' + fixed,
+                     'kind = "quasi_deer"\nscan = ["serial", "flat", "chunked:4"]\n' + fixed,
+                     'kind = ["deer", "quasi_deer"]\nwindow = ["auto", 1024]\ntolerance = 1e-3\nmax_iterations = 100_000\n'):
+            deck += "[[solver]]\n" + text
+        program.write("memory.toml", deck)
+        program.run("run", "memory.toml")  # a single iteration converges nowhere: the exit code says so
+        with h5py.File("memory.h5") as file:
+            if "-fsanitize" in file["meta"].attrs["flags"]:
+                self.skipTest("sanitizers take memory of their own")
+        cases = program.cases("memory.h5").values()
+        self.assertEqual(len(cases), 16)
+        for c in cases:
+            self.assertGreater(c["model_memory_bytes"], 100e6, c["name"])
+            self.assertLess(abs(c["peak_memory_bytes"] / c["model_memory_bytes"] - 1), 0.15, c["name"])
+        # Jacobians, which separate passes store, are most of it: a model of one size for all would not pass.
+        fused, separate = (c["model_memory_bytes"] for c in cases if "-deer" in c["name"] and "pass=" in c["name"]
+                           and "window=full" in c["name"])
+        self.assertGreater(separate, 1.5 * fused)
+        first = self.succeed("run", "memory.toml", "--dry-run").stdout.splitlines()[1].split()
+        self.assertLess(abs(float(first[0]) * {"MiB": 2**20}[first[1]] / next(iter(cases))["peak_memory_bytes"] - 1), 0.15)
+
     # --- every status
 
     def test_skipped(self):
