@@ -5,8 +5,11 @@ WINDOWS: a whole solve of quasi-DEER through windows, all it does included, divi
 multiples of T.
 
     benchmarks/iterations.py [--program build/elkhorn] [--threads 2] [--quick]
+        [--precision float32] [--case D,T,B …] [--solver deer …] [--pass auto] [--share]
 
-Prints a Markdown table. --quick: tiny sizes, to see that it works.
+Prints a Markdown table. --case and --solver: these in place of the table's own. --share: also the share of the peak of
+multiply-adds, measured in the same process, that the operations of an iteration reach. --quick: tiny sizes, to see that it
+works.
 """
 
 import argparse
@@ -26,53 +29,85 @@ WINDOWS = "quasi_deer in windows"
 COLUMNS = ("sequential", *ALL, WINDOWS)
 
 
-def deck(dim, length, batch, solvers, samples):
+def deck(arguments, dim, length, batch, solvers, samples):
     tables = ['[[solver]]\nkind = "sequential"\n']
     for solver in solvers:
         region = "sigma2 = 100.0\n" if solver.endswith("elk") else ""
-        tables.append(f'[[solver]]\nkind = "{solver}"\nstop = "iterations"\nmax_iterations = [{FEW}, {MANY}]\n{region}')
-    tables.append('[[solver]]\nkind = "quasi_deer"\nwindow = "auto"\n')
+        tables.append(f'[[solver]]\nkind = "{solver}"\nstop = "iterations"\nmax_iterations = [{FEW}, {MANY}]\n'
+                      f'pass = "{arguments.passes}"\n{region}')
+    if WINDOWS in arguments.columns:
+        tables.append('[[solver]]\nkind = "quasi_deer"\nwindow = "auto"\n')
     return (f'[system]\nkind = "gru"\nstate_dim = {dim}\n[problem]\nlength = {length}\nbatch = {batch}\n'
             + "".join(tables)
-            + f"[measure]\nwarmup = 1\nrepetitions = {{ min = {samples}, max = {samples} }}\n[output]\nhistory = false\n")
+            + f'[measure]\nprecision = "{arguments.precision}"\nwarmup = 1\n'
+            f"repetitions = {{ min = {samples}, max = {samples} }}\n[output]\nhistory = false\n")
 
 
 def measure(arguments, folder, size, samples):
-    """{solver: (milliseconds of an iteration, pass)} of one size."""
+    """{solver: (milliseconds of an iteration, pass, share of the peak)} of one size."""
     path, out = os.path.join(folder, "deck.toml"), os.path.join(folder, "out.h5")
     with open(path, "w", encoding="utf-8") as file:
-        file.write(deck(*size, samples))
-    environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads), "OMP_PROC_BIND": "false"}
-    done = subprocess.run([arguments.program, "run", path, "--interleave", "--roofs", "off", "--out", out],
+        file.write(deck(arguments, *size, samples))
+    environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads), "OMP_PROC_BIND": os.environ.get("OMP_PROC_BIND", "false")}
+    done = subprocess.run([arguments.program, "run", path, "--interleave", "--out", out,
+                           "--roofs", "on" if arguments.share else "off"],
                           env=environment, capture_output=True, text=True, check=False)
     if done.returncode > 1:
         er.die(f"{arguments.program} ended with exit code {done.returncode}: {done.stderr.strip()}")
-    cases = er.Results(out).cases
-    windowed = next(c for c in cases if c.window == "auto")
-    best = {(c.solver, c.iterations): (1e3 * min(c.time_s), c) for c in cases if c is not windowed}
-    times = {WINDOWS: (1e3 * min(windowed.time_s) / windowed.work, windowed.__dict__["pass"])}
+    results = er.Results(out)
+    peak = results.roofs.get(f"fma_{arguments.precision}", float("nan"))
+    times, best = {}, {}
+    for case in results.cases:
+        time = 1e3 * min(case.time_s)
+        if case.window == "auto":
+            times[WINDOWS] = (time / case.work, case.attributes["pass"], case.flops / (1e-3 * time) / peak)
+        elif case.solver == "sequential":
+            times[case.solver] = (time, "", case.flops / (1e-3 * time) / peak)
+        else:
+            best[case.solver, case.iterations] = (time, case)
     for (solver, iterations), (time, case) in best.items():
-        if solver == "sequential":
-            times[solver] = (time, "")
-        elif iterations == MANY:
-            times[solver] = ((time - best[solver, FEW][0]) / (MANY - FEW), case.__dict__["pass"])
+        if iterations == MANY:
+            less, few = best[solver, FEW]
+            times[solver] = ((time - less) / (MANY - FEW), case.attributes["pass"],
+                             (case.flops - few.flops) / (1e-3 * (time - less)) / peak)
     return times
+
+
+def cell(arguments, time, kind, share):
+    if time != time:
+        return "–"
+    return (f"{time:.3g}{'' if kind != 'separate' else ' s'}"
+            + (f" ({100 * share:.0f} %)" if arguments.share else ""))
+
+
+def case(text):
+    dim, length, batch = (int(part) for part in text.split(","))
+    return dim, length, batch, ALL
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", default="build/elkhorn")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--case", type=case, nargs="+", metavar="D,T,B")
+    parser.add_argument("--solver", nargs="+", choices=ALL)
+    parser.add_argument("--pass", dest="passes", default="auto")
+    parser.add_argument("--share", action="store_true")
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
-    sizes = [(d, min(t, 200), b, s) for d, t, b, s in SIZES if d < 64] if arguments.quick else SIZES
-    print("| D, T, B | " + " | ".join(COLUMNS) + " |\n|" + "---|" * (len(COLUMNS) + 1))
+    sizes = arguments.case or SIZES
+    if arguments.solver:
+        sizes = [(d, t, b, [one for one in s if one in arguments.solver]) for d, t, b, s in sizes]
+    if arguments.quick:
+        sizes = [(d, min(t, 200), b, s) for d, t, b, s in sizes if d < 64]
+    columns = arguments.columns = ("sequential", *arguments.solver) if arguments.solver else COLUMNS
+    print("| D, T, B | " + " | ".join(columns) + " |\n|" + "---|" * (len(columns) + 1))
     with tempfile.TemporaryDirectory() as folder:
         for size in sizes:
             times = measure(arguments, folder, size, 2 if arguments.quick else 7)
-            row = [f"{time:.3g}{'' if kind != 'separate' else ' s'}" for time, kind in
-                   (times.get(solver, (float("nan"), "")) for solver in COLUMNS)]
-            print(f"| {size[0]}, {size[1]:,}, {size[2]} | " + " | ".join(row).replace("nan", "–") + " |", flush=True)
+            row = [cell(arguments, *times.get(column, (float("nan"), "", 0))) for column in columns]
+            print(f"| {size[0]}, {size[1]:,}, {size[2]} | " + " | ".join(row) + " |", flush=True)
 
 
 if __name__ == "__main__":
