@@ -42,7 +42,7 @@ template <class Element>
 void scan_of(benchmark::State& state, const std::string& name) {
   using Real = typename Element::Real;
   const long T = state.range(0), D = state.range(1), B = state.range(2);
-  const Choice choice = choose(name, T, B, Exec().concurrency(), is_dense<Element>);
+  const Choice choice = choose(name, Job{T, B, Exec().concurrency(), is_dense<Element>});
   const LaneMap map(T, B, choice.chunks);
   const long components = is_dense<Element> ? D * D : D;
   // Rows of the Jacobian sum to 0.9: a stable recurrence, whose increments stay at the size of the residuals.

@@ -27,14 +27,27 @@ struct Choice {
   }
 };
 
-/// Resolves a deck's `scan` for a problem: the same choice for any number of ranks, so that answers do not depend on it.
+/// What engines are chosen by: sizes of the whole job, so that answers do not depend on the number of ranks.
+struct Job {
+  long length = 0;     ///< T, or the longest segment of a rank where ranks share sequences
+  long batch = 0;      ///< B of the whole run, all ranks
+  int threads = 1;     ///< of one rank
+  bool dense = false;  ///< whether chunk summaries cost matrix products
+  // Where only time matters in the choice between engines for dense elements, what the model of their times asks:
+  long dim = 0;  ///< D; 0: chunks fill lanes, whatever they cost
+  bool damped = false;
+  int real_bytes = 4;  ///< of a number
+};
+
+/// Resolves a deck's `scan` for a job.
 ///
-/// @param name     auto | serial | flat | chunked | chunked:N
-/// @param length   T, or the longest segment of a rank where ranks share sequences
-/// @param batch    B of the whole run, all ranks
-/// @param threads  threads of one rank
-/// @param dense    whether chunk summaries cost matrix products
-Choice choose(const std::string& name, long length, long batch, int threads, bool dense);
+/// @param name   auto | serial | flat | chunked | chunked:N
+/// @param fused  whether evaluation and scan go through the steps together (blockwise.hpp): then only chunked ones can
+Choice choose(const std::string& name, Job job, bool fused = false);
+
+/// What an iteration with dense elements takes by the model that `choose` minimises, of a job with a dim. Nanoseconds of
+/// the machine it was fitted on: good for comparisons alone.
+double modelled_ns(const Job& job, const Choice& choice, bool fused);
 
 /// Runs elements of one type over panels laid out by `map`. Work memory is allocated once, here.
 template <class Element>

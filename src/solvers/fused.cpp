@@ -12,22 +12,34 @@ long groups(const scan::Choice& choice, long batch) {
 }
 }  // namespace
 
-bool fuses(const SolverKind& kind, const deck::SolverConfig& config, long length, long batch, long dim, int real_bytes,
-           int threads, long time_ranks) {
+scan::Job job_of(const SolverKind& kind, const deck::SolverConfig& config, long length, long batch, long dim,
+                 int real_bytes, int threads, long time_ranks) {
+  scan::Job job;
+  job.length = length;
+  job.batch = batch;
+  job.threads = threads;
+  job.dense = kind.linearization == Linearization::dense;
+  job.damped = kind.damping == Damping::trust_region;
+  job.real_bytes = real_bytes;
+  // Bounded increments depend on the chunks, a smoother goes back through them, ranks in time wait for each other, and a
+  // window's length changes: there chunks just fill lanes.
+  const bool plain = config.step_bound == "none" && !config.sigma2_adaptive && !config.smoother && time_ranks == 1 &&
+                     config.window == "full";
+  if (plain) job.dim = dim;
+  return job;
+}
+
+bool fuses(const SolverKind& kind, const deck::SolverConfig& config, const scan::Job& job, long dim, long time_ranks) {
   if (config.pass == deck::Pass::separate || !why_not_fused(config, time_ranks).empty()) return false;
   if (config.pass == deck::Pass::fused) return true;
   const bool dense = kind.linearization == Linearization::dense;
-  const scan::Choice choice = scan::choose(config.scan, length, batch, threads, dense);
+  const scan::Choice choice = scan::choose(config.scan, job, true);
+  if (dense && job.dim > 0)
+    return scan::modelled_ns(job, choice, true) < scan::modelled_ns(job, scan::choose(config.scan, job, false), false);
   // Blocks of many steps share weights that no cache keeps; those of a fused pass would be short.
-  if (!dense && fused_block_length(2 * dim, real_bytes) < 8) return false;
-  // A sweep gives threads whole groups, separate passes give them blocks of steps.
-  if (groups(choice, batch) < threads) return false;
-  // Chunks of windows are in caches as they are.
-  if (config.window != "full") return choice.chunks == 1;
-  // Evaluating twice costs less than storing dense Jacobians where these do not fit in a cache.
-  constexpr double cache = 33554432;
-  const double jacobians = double(length) * double(batch) * double(dim * dim) * real_bytes;
-  return choice.chunks == 1 || (dense && jacobians > cache);
+  if (!dense && fused_block_length(2 * dim, job.real_bytes) < 8) return false;
+  // A sweep gives threads whole groups, separate passes give them blocks of steps. Chunks mean to evaluate twice.
+  return choice.chunks == 1 && groups(choice, job.batch) >= job.threads;
 }
 
 bool fused_drops(const scan::Choice& choice, long batch, int threads) { return groups(choice, batch) > threads; }

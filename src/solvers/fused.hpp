@@ -26,10 +26,13 @@ class FusedScan {
   virtual void finish(const scan::Active& active, const scan::BlockStream& stream) const = 0;
 };
 
-/// Whether iterations are fused: where they can be, and where `pass` = "auto" leaves it open where that is faster.
+/// What the engine of a solver is chosen by.
 /// @param length, batch  T and sequences of all ranks   @param real_bytes  of a number   @param threads  of one rank
-bool fuses(const SolverKind& kind, const deck::SolverConfig& config, long length, long batch, long dim, int real_bytes,
-           int threads, long time_ranks);
+scan::Job job_of(const SolverKind& kind, const deck::SolverConfig& config, long length, long batch, long dim,
+                 int real_bytes, int threads, long time_ranks);
+
+/// Whether iterations are fused: where they can be, and where `pass` = "auto" leaves it open where that is faster.
+bool fuses(const SolverKind& kind, const deck::SolverConfig& config, const scan::Job& job, long dim, long time_ranks);
 
 /// Whether finished sequences are worth dropping from fused passes: not where every thread has a group of its own. Where
 /// they stay, the memory of the next states holds the answer in the end.

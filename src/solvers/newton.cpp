@@ -184,8 +184,9 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
       // full length its iterates would depend on where fronts are found; an adaptive one is large enough not to care.
       settles_(config_.stop == deck::Stop::residual && !config_.smoother &&
                (windowed_ || kind.damping == Damping::none || config_.sigma2_adaptive)),
-      fuses_(fuses(kind, config_, line_.longest(), global_batch_, instance.system->state_dim(), sizeof(Real), threads_,
-                   line_.whole() ? 1 : 2)),
+      job_(job_of(kind, config_, line_.longest(), global_batch_, instance.system->state_dim(), sizeof(Real), threads_,
+                  line_.whole() ? 1 : 2)),
+      fuses_(fuses(kind, config_, job_, instance.system->state_dim(), line_.whole() ? 1 : 2)),
       // In a window steps are evaluated some times while they are in a cache. At full length a projection would take the
       // memory of several arrays of states.
       projects_(windowed_ && instance.system->projected_dim() > 0),
@@ -231,7 +232,9 @@ WindowModel Newton<Real>::sized_windows() const {
       kind_, config_,
       {system.state_dim(), input_numbers(), sizeof(Real), system.parameter_bytes(),
        evaluation_flops() + scan_flops(true), global_batch_, threads_,
-       fuses(kind_, config_, line_.length(), global_batch_, system.state_dim(), sizeof(Real), threads_, 1)});
+       fuses(kind_, config_,
+             job_of(kind_, config_, line_.length(), global_batch_, system.state_dim(), sizeof(Real), threads_, 1),
+             system.state_dim(), 1)});
   if (!drops_) model.move_cost = std::numeric_limits<double>::infinity();
   return model;
 }
@@ -268,8 +271,9 @@ WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& confi
 /// Segments of a time line differ by a step; the engine is chosen by the longest, so that all ranks choose the same.
 template <class Real>
 scan::Choice Newton<Real>::choose_scan(long width) const {
-  return scan::choose(config_.scan, windowed_ ? line_.resized(width).longest() : line_.longest(), global_batch_,
-                      threads_, kind_.linearization == Linearization::dense);
+  scan::Job job = job_;
+  if (windowed_) job.length = line_.resized(width).longest();
+  return scan::choose(config_.scan, job, fuses_);
 }
 
 /// Numbers that a frame holds of a step's inputs.

@@ -110,6 +110,7 @@ class Newton : public Solver<Real> {
   std::function<void(double)> progress_;
   bool windowed_;
   bool settles_;     ///< whether settled steps are left out
+  scan::Job job_;    ///< what engines are chosen by
   bool fuses_;       ///< whether iterations are fused
   bool projects_;    ///< whether windows hold projected inputs
   bool drops_;       ///< whether finished sequences leave the frame

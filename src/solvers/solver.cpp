@@ -39,12 +39,14 @@ MemoryModel model_memory(const deck::Case& c, const systems::Shape& shape, int r
   // The answer, the oracle it is validated against, and the last answer, kept as a guess for the next case.
   out.answer = real * rows * D * 3;
   if (!kind || !kind->iterative) return out;
-  const bool dense = kind->linearization == Linearization::dense;
   // Panels hold a window; an automatic one may grow to its largest (the cost of a step only matters for when).
   const bool projects = c.solver.window != "full" && shape.projected_dim > 0;
   const long inputs = projects ? shape.projected_dim : shape.input_dim;
+  const auto job_on = [&](long steps, long time_ranks) {
+    return job_of(*kind, c.solver, steps, c.batch, shape.state_dim, int(real), threads, time_ranks);
+  };
   const auto fused_on = [&](long steps, long time_ranks) {
-    return fuses(*kind, c.solver, steps, c.batch, shape.state_dim, int(real), threads, time_ranks);
+    return fuses(*kind, c.solver, job_on(steps, time_ranks), shape.state_dim, time_ranks);
   };
   const bool fused = fused_on(length, c.time_ranks);
   const WindowModel windows = window_model(
@@ -52,7 +54,9 @@ MemoryModel model_memory(const deck::Case& c, const systems::Shape& shape, int r
       {shape.state_dim, inputs, real, real * shape.parameters, 1, c.batch, threads, fused_on(shape.length, 1)});
   const long width =
       windows.full ? length : parallel::split(std::min(shape.length, windows.largest), c.time_ranks, 0).size();
-  const scan::Choice choice = scan::choose(c.solver.scan, width, c.batch, threads, dense);
+  scan::Job job = job_on(length, c.time_ranks);
+  job.length = width;
+  const scan::Choice choice = scan::choose(c.solver.scan, job, fused);
   const scan::LaneMap map(width, local, choice.chunks);
   const double lanes = double(map.groups) * lane_width, steps = double(map.steps);
   const double jacobian = double(systems::jacobian_components(kind->linearization, shape.state_dim));

@@ -233,14 +233,39 @@ TYPED_TEST(SummaryTest, CompositionIsAssociativeAndAgreesWithAppendingAndAdvanci
 }
 
 TEST(Choose, IsIndependentOfRanksAndFillsLanes) {
-  EXPECT_EQ(choose("serial", 1000, 16, 2, false).text(), "serial");
-  EXPECT_EQ(choose("flat", 1000, 1, 2, true).text(), "flat");
-  EXPECT_EQ(choose("chunked:7", 1000, 3, 2, true).text(), "chunked:7");
-  EXPECT_EQ(choose("chunked:70", 10, 3, 2, true).chunks, 10);
-  EXPECT_EQ(choose("auto", 1000, 64, 2, true).chunks, 1);
-  EXPECT_GE(choose("auto", 10000, 1, 2, false).chunks, 2 * lane_width);
-  EXPECT_EQ(choose("auto", 1, 1, 2, false).chunks, 1);
-  EXPECT_THROW(choose("banana", 1, 1, 1, false), std::invalid_argument);
+  EXPECT_EQ(choose("serial", Job{1000, 16, 2, false}).text(), "serial");
+  EXPECT_EQ(choose("flat", Job{1000, 1, 2, true}).text(), "flat");
+  EXPECT_EQ(choose("chunked:7", Job{1000, 3, 2, true}).text(), "chunked:7");
+  EXPECT_EQ(choose("chunked:70", Job{10, 3, 2, true}).chunks, 10);
+  EXPECT_EQ(choose("auto", Job{1000, 64, 2, true}).chunks, 1);
+  EXPECT_GE(choose("auto", Job{10000, 1, 2, false}).chunks, 2 * lane_width);
+  EXPECT_EQ(choose("auto", Job{1, 1, 2, false}).chunks, 1);
+  EXPECT_THROW(choose("banana", Job{1, 1, 1, false}), std::invalid_argument);
+}
+
+TEST(Choose, WeighsChunksOfDenseElementsByTheirCost) {
+  if (!exec_is_host) GTEST_SKIP() << "times are modelled for hosts only";
+  const auto job = [](long length, long batch, int threads, long dim, bool damped) {
+    Job one{length, batch, threads, true};
+    one.dim = dim;
+    one.damped = damped;
+    return one;
+  };
+  // Products of wide Jacobians cost more than lanes that idle, those of narrow ones less.
+  EXPECT_EQ(choose("auto", job(100, 4, 1, 64, false), true).text(), "chunked:1");
+  EXPECT_GT(choose("auto", job(10000, 1, 1, 4, false), true).chunks, 1);
+  // The first group of chunks costs twice: among several it weighs less.
+  EXPECT_GT(choose("auto", job(10000, 1, 1, 8, true)).chunks, lane_width);
+  // One lane after the other, which fused passes and "chunked" rule out.
+  EXPECT_EQ(choose("auto", job(100, 1, 1, 64, false)).text(), "serial");
+  EXPECT_EQ(choose("auto", job(100, 1, 1, 64, false), true).engine, Engine::chunked);
+  EXPECT_EQ(choose("chunked", job(100, 1, 1, 64, false)).engine, Engine::chunked);
+  // Jacobians that no cache holds had better not be stored.
+  const auto gain = [&](long length) {
+    const Job one = job(length, 16, 1, 8, false);
+    return modelled_ns(one, choose("auto", one), false) / modelled_ns(one, choose("auto", one, true), true);
+  };
+  EXPECT_GT(gain(100000), gain(100));
 }
 
 TEST(LaneMap, CoversEveryStepOnce) {
