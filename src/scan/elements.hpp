@@ -13,7 +13,6 @@
 /// Sizes count numbers of P; the strips given to an operation hold state_size(), summary_size(), scratch_size() of them.
 #pragma once
 
-
 #include "scan/panel.hpp"
 #include "scan/small_dense.hpp"
 
