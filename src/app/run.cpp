@@ -7,9 +7,11 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 
 #include "app/case_runner.hpp"
 #include "app/commands.hpp"
+#include "core/counted.hpp"
 #include "measure/environment.hpp"
 #include "measure/interrupt.hpp"
 #include "measure/memory.hpp"
@@ -35,28 +37,46 @@ std::string output_path(const RunOptions& options) {
 }
 
 /// By case, one rank: what it needs of the memory that is free. The program itself has its memory already.
-std::vector<double> modelled_bytes(const CheckedPlan& plan, int ranks) {
-  std::vector<double> bytes;
+std::vector<solvers::MemoryModel> modelled_memory(const CheckedPlan& plan, int ranks) {
+  std::vector<solvers::MemoryModel> models;
   for (std::size_t i = 0; i < plan.cases.size(); ++i) {
-    bytes.push_back(solvers::model_memory(plan.cases[i], plan.shapes[i], ranks, Exec().concurrency()).total());
+    models.push_back(solvers::model_memory(plan.cases[i], plan.shapes[i], ranks, Exec().concurrency()));
   }
-  return bytes;
+  return models;
+}
+
+std::string timed_problem_key(const deck::Case& c) { return problem_key(c) + "|" + deck::to_string(c.precision); }
+
+/// Speed-ups need a base: one line where the plan has none for some of its problems.
+void warn_of_missing_bases(const CheckedPlan& plan) {
+  std::set<std::string> problems, based;
+  for (const deck::Case& c : plan.cases) {
+    problems.insert(timed_problem_key(c));
+    if (c.solver.kind == "sequential") based.insert(timed_problem_key(c));
+  }
+  if (based.size() == problems.size()) return;
+  const std::string where =
+      based.empty() ? "the plan has"
+                    : fmt::format("{} of {} problems have", problems.size() - based.size(), problems.size());
+  fmt::print(
+      stderr,
+      "elkhorn: warning: {} no sequential case to name speed-ups over; add [[solver]] with kind = \"sequential\"\n",
+      where);
 }
 
 /// Sequential medians by problem and precision, for the ratios of the cases that follow.
 class SequentialTimes {
  public:
   void take(const deck::Case& c, const CaseResult& r) {
-    if (c.solver.kind == "sequential" && r.status == Status::ok) times_[key(c)] = r.time_median_s;
+    if (c.solver.kind == "sequential" && r.status == Status::ok) times_[timed_problem_key(c)] = r.time_median_s;
   }
   /// Only `ok` carries a speed-up.
   void complete(const deck::Case& c, CaseResult& r) const {
-    const auto found = times_.find(key(c));
+    const auto found = times_.find(timed_problem_key(c));
     if (r.status == Status::ok && found != times_.end()) r.speedup_over_sequential = found->second / r.time_median_s;
   }
 
  private:
-  static std::string key(const deck::Case& c) { return problem_key(c) + "|" + deck::to_string(c.precision); }
   std::map<std::string, double> times_;
 };
 
@@ -64,14 +84,14 @@ class SequentialTimes {
 /// them together take half of the free memory at most, and none starts from another one's answer. Neither do cases that do
 /// not fit at all join.
 std::vector<std::size_t> together(const CheckedPlan& plan, const std::vector<char>& finished,
-                                  const std::vector<double>& modelled, std::size_t first, double free,
+                                  const std::vector<solvers::MemoryModel>& modelled, std::size_t first, double free,
                                   bool interleave) {
   constexpr std::size_t most = 64;
   std::vector<std::size_t> batch{first};
-  double bytes = modelled[first];
+  double bytes = modelled[first].total();
   for (std::size_t i = first + 1; interleave && i < plan.cases.size() && batch.size() < most; ++i) {
     if (finished[i]) continue;
-    bytes += modelled[i];
+    bytes += modelled[i].total();
     if (bytes > free / 2 || plan.cases[i].solver.guess == "previous") break;
     batch.push_back(i);
   }
@@ -113,17 +133,29 @@ CaseResult skipped(const deck::Case& c, const parallel::Comm& comm, const std::s
   return r;
 }
 
+/// Skipped cases are verdicts, so the exit code stays 0; that nothing at all ran should not go unseen.
+void warn_of_skipped(std::size_t skipped, std::size_t all, const char* happened) {
+  if (skipped == all)
+    fmt::print(stderr, "elkhorn: warning: no case {}: {} more memory than is free\n", happened,
+               all == 1 ? "it needs" : fmt::format("all {} need", all));
+}
+
 /// Memory as results have it, the program's own included.
 int dry_run(const parallel::Comm& comm, const CheckedPlan& plan) {
   const double free = measure::free_bytes_per_rank(comm), program = measure::program_bytes(comm);
   if (!comm.is_root()) return success;
-  fmt::print("{} cases on {} ranks of {} threads; {} a rank are free beside {} of the program itself\n",
-             plan.cases.size(), comm.size(), Exec().concurrency(), report::memory_text(free),
-             report::memory_text(program));
-  const std::vector<double> bytes = modelled_bytes(plan, comm.size());
-  for (std::size_t i = 0; i < plan.cases.size(); ++i)
-    fmt::print("{:>12}  {}{}\n", report::memory_text(program + bytes[i]), plan.cases[i].name,
-               bytes[i] > free ? "  would be skipped: does not fit" : "");
+  fmt::print("{} on {} of {}; {} a rank are free beside {} of the program itself\n",
+             counted(static_cast<long>(plan.cases.size()), "case"), counted(comm.size(), "rank"),
+             counted(Exec().concurrency(), "thread"), report::memory_text(free), report::memory_text(program));
+  std::size_t too_large = 0;
+  const std::vector<solvers::MemoryModel> models = modelled_memory(plan, comm.size());
+  for (std::size_t i = 0; i < plan.cases.size(); ++i) {
+    const bool fits = models[i].total() <= free;
+    if (!fits) ++too_large;
+    fmt::print("{:>12}  {:<8}  {}{}\n", report::memory_text(program + models[i].total()), models[i].pass,
+               plan.cases[i].name, fits ? "" : "  would be skipped: does not fit");
+  }
+  warn_of_skipped(too_large, plan.cases.size(), "would run");
   return success;
 }
 
@@ -138,6 +170,7 @@ int run(const parallel::Comm& comm, const RunOptions& options) {
     return code;
   if (comm.is_root())
     for (const std::string& note : plan.notes) fmt::print(stderr, "elkhorn: {}\n", note);
+  if (comm.is_root()) warn_of_missing_bases(plan);
   if (options.dry_run) return dry_run(comm, plan);
 
   std::optional<measure::Interruptible> interruptible;
@@ -183,7 +216,7 @@ int run(const parallel::Comm& comm, const RunOptions& options) {
   const double program = measure::program_bytes(comm);
   CaseRunner runner(comm, conditions);
   if (progress) runner.show_progress([&](double share) { progress->within(share); });
-  const std::vector<double> modelled = modelled_bytes(plan, comm.size());
+  const std::vector<solvers::MemoryModel> modelled = modelled_memory(plan, comm.size());
   std::string stopped_by;  // who asked for an early end, on every rank
   // A journal that cannot be written ends the job: results that nobody keeps are not worth computing.
   int journal = success;
@@ -204,7 +237,7 @@ int run(const parallel::Comm& comm, const RunOptions& options) {
       continue;
     }
     const deck::Case& c = plan.cases[i];
-    const double needed = modelled[i], free = measure::free_bytes_per_rank(comm);
+    const double needed = modelled[i].total(), free = measure::free_bytes_per_rank(comm);
     const std::vector<std::size_t> batch = together(plan, finished, modelled, i, free, options.interleave);
     if (progress) progress->start(batch.size() == 1 ? c.name : fmt::format("{} cases in turn", batch.size()));
     try {
@@ -257,8 +290,12 @@ int run(const parallel::Comm& comm, const RunOptions& options) {
   if (const int code = guarded(comm, [&] {
         if (!comm.is_root()) return;
         recorder->finish(meta(), roofs);
-        for (const CaseResult& r : recorder->finished())
+        std::size_t skips = 0;
+        for (const CaseResult& r : recorder->finished()) {
           if (r.status == Status::wrong || r.status == Status::failed) worst = some_case_failed;
+          if (r.status == Status::skipped) ++skips;
+        }
+        warn_of_skipped(skips, recorder->finished().size(), "ran");
         if (options.json) {
           for (const CaseResult& r : recorder->finished()) fmt::print("{}\n", report::json_line(r));
         } else {

@@ -10,6 +10,7 @@
 #include <set>
 #include <unordered_set>
 
+#include "core/counted.hpp"
 #include "deck/fields.hpp"
 #include "deck/groups.hpp"
 #include "deck/names.hpp"
@@ -371,8 +372,8 @@ Plan make_plan(const Reader& reader, const Overrides& overrides) {
              in_quotes(example));
   }
   if (duplicates > 0)
-    plan.notes.push_back(fmt::format("{} case{} left out: the same as another case of the plan", duplicates,
-                                     duplicates == 1 ? "" : "s"));
+    plan.notes.push_back(counted(static_cast<long>(duplicates), "case") +
+                         " left out: the same as another case of the plan");
   plan.resolved_text = write_resolved(plan.title, resolved);
   return plan;
 }

@@ -35,11 +35,12 @@ long whole_number(const toml::node& node, const Origin& where, long minimum, lon
   std::string wanted = fmt::format("must be a whole number of at least {}", minimum);
   if (const auto* integer = node.as_integer(); integer && integer->get() > maximum)
     wanted = fmt::format("must be a whole number of at most {}", maximum);
-  std::string hint;
-  if (const auto* real = node.as_floating_point();
-      real && std::floor(real->get()) == real->get() && real->get() >= 1 && real->get() < 1e15)
-    hint = fmt::format("; write {} without a point or exponent", static_cast<long>(real->get()));
-  fail(where, wanted + or_else + ", not " + describe(node) + hint);
+  // A float that is whole is refused as 2.5 is: where it came from a computation, rounding would hide in it.
+  if (const auto* real = node.as_floating_point(); real && std::floor(real->get()) == real->get() &&
+                                                   real->get() >= static_cast<double>(minimum) && real->get() < 1e15)
+    fail(where, wanted + or_else +
+                    fmt::format(", not the float {}; write {}", describe(node), static_cast<long>(real->get())));
+  fail(where, wanted + or_else + ", not " + describe(node));
 }
 
 double real_number(const toml::node& node, const Origin& where, double minimum, bool minimum_allowed,
@@ -340,7 +341,7 @@ Field option_field(const systems::Option& option) {
             // Checked as a number first: a system's bounds need not be whole or finite.
             const double number = real_number(node, where, option.minimum, true, option.maximum);
             if (option.integer && !node.is_integer())
-              fail(where, "must be a whole number, not " + describe(node) + " (" + option.doc + ")");
+              fail(where, "must be a whole number, not the float " + describe(node) + " (" + option.doc + ")");
             c.system_options[option.name] = number;
           },
           [text](const Case& c) { return text(c); },
@@ -491,7 +492,11 @@ std::string describe(const toml::node& node) {
     return '"' + (value.size() > 60 ? value.substr(0, 57) + "..." : value) + '"';
   }
   if (const auto* integer = node.as_integer()) return std::to_string(integer->get());
-  if (const auto* real = node.as_floating_point()) return number_text(real->get());
+  if (const auto* real = node.as_floating_point()) {
+    const std::string number = number_text(real->get());
+    return number.find_first_not_of("-0123456789") == std::string::npos ? number + ".0"
+                                                                        : number;  // else 2.0 reads as 2
+  }
   if (const auto* flag = node.as_boolean()) return flag->get() ? "true" : "false";
   if (node.is_table()) return "a table";
   if (node.is_array()) return "a list";

@@ -218,6 +218,26 @@ void check_keys(const std::string& file, const toml::table& table, const std::st
   }
 }
 
+std::string trimmed(std::string text) {
+  text.erase(0, text.find_first_not_of(" \t\r"));
+  text.erase(text.find_last_not_of(" \t\r") + 1);
+  return text;
+}
+
+/// `; text needs quotes: kind = "gru"` where a line gives a key a bare word, or a list that begins with one.
+std::string quotes_hint(const std::string& text, int line) {
+  size_t begin = 0;
+  for (int i = 1; i < line && begin < text.size(); ++i) begin = std::min(text.find('\n', begin), text.size() - 1) + 1;
+  const std::string whole = text.substr(begin, text.find('\n', begin) - begin);
+  const size_t equals = whole.find('=');
+  if (equals == std::string::npos) return "";
+  const size_t from = whole.find_first_not_of(" \t[", equals + 1);
+  if (from == std::string::npos || !std::isalpha(static_cast<unsigned char>(whole[from]))) return "";
+  const std::string word = trimmed(whole.substr(from, whole.find_first_of(",]#\"'", from) - from));
+  if (word == "true" || word == "false" || word == "nan" || word == "inf") return "";
+  return "; text needs quotes: " + trimmed(whole.substr(0, equals)) + " = " + in_quotes(word);
+}
+
 /// Refuses a table header that does not begin with a name, such as `[[[solver]]`: toml++ up to 3.3 asserts
 /// that it does, so a build with assertions would abort. A line inside a multi-line string or list that looks
 /// like such a header is refused too; no deck needs one.
@@ -238,12 +258,6 @@ void check_headers(const std::string& text, const std::string& file) {
 }
 
 // ---- --set --------------------------------------------------------------------------------------------
-
-std::string trimmed(std::string text) {
-  text.erase(0, text.find_first_not_of(" \t"));
-  text.erase(text.find_last_not_of(" \t") + 1);
-  return text;
-}
 
 /// `text` as a TOML value if it is one.
 std::optional<toml::table> parse_value(const std::string& text) {
@@ -298,8 +312,8 @@ void Reader::add_deck(const std::string& text, const std::string& file) {
   try {
     documents_.push_back(toml::parse(text, file));
   } catch (const toml::parse_error& error) {
-    fail(Origin{file, "", static_cast<int>(error.source().begin.line)},
-         "not valid TOML: " + std::string(error.description()));
+    const int line = static_cast<int>(error.source().begin.line);
+    fail(Origin{file, "", line}, "not valid TOML: " + std::string(error.description()) + quotes_hint(text, line));
   }
   const toml::table& root = documents_.back();
   if (root.empty())

@@ -14,6 +14,7 @@
 #include <sstream>
 #include <thread>
 
+#include "core/counted.hpp"
 #include "measure/placement.hpp"
 #include "measure/topology.hpp"
 
@@ -175,8 +176,7 @@ EnergyMeter::EnergyMeter(const parallel::Comm& comm, const std::string& root) {
       zones_.push_back({counter.string(), *range, 0});
     }
     here = !zones_.empty();
-    source_ = here ? fmt::format("powercap: {} package{}", zones_.size(), zones_.size() == 1 ? "" : "s")
-                   : "unavailable: " + problem;
+    source_ = here ? "powercap: " + counted(static_cast<long>(zones_.size()), "package") : "unavailable: " + problem;
   }
   source_ = comm.broadcast(source_);
   available_ = comm.min(here ? 1L : 0L) == 1;

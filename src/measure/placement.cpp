@@ -9,6 +9,7 @@
 #include <array>
 #include <map>
 
+#include "core/counted.hpp"
 #include "measure/cgroup.hpp"
 #include "measure/topology.hpp"
 
@@ -112,10 +113,11 @@ std::vector<std::string> placement_warnings(const std::vector<Placement>& ranks)
     const auto crowd =
         std::find_if(host.ranks_on.begin(), host.ranks_on.end(), [](const auto& d) { return d.second > 1; });
     if (host.threads > processors) {
-      warnings.push_back(fmt::format(
-          "host {}: oversubscribed: {} rank(s) have {} threads on {} hardware thread(s) ({}); set OMP_NUM_THREADS "
-          "lower, or let the ranks have more cores (mpirun --bind-to none, --map-by slot:PE=n)",
-          name, host.ranks.size(), host.threads, processors, list_of(host.processors)));
+      warnings.push_back(
+          fmt::format("host {}: oversubscribed: {} with {} on {} ({}); set OMP_NUM_THREADS "
+                      "lower, or let the ranks have more cores (mpirun --bind-to none, --map-by slot:PE=n)",
+                      name, counted(static_cast<long>(host.ranks.size()), "rank"), counted(host.threads, "thread"),
+                      counted(processors, "hardware thread"), list_of(host.processors)));
     } else if (host.crowded >= 0) {
       const Placement& rank = ranks[static_cast<std::size_t>(host.crowded)];
       warnings.push_back(fmt::format(
@@ -123,11 +125,10 @@ std::vector<std::string> placement_warnings(const std::vector<Placement>& ranks)
           "(mpirun --bind-to none, --map-by slot:PE=n)",
           name, host.crowded, rank.threads, rank.allowed));
     } else if (host.quota > 0 && static_cast<double>(host.threads) > host.quota) {
-      warnings.push_back(
-          fmt::format("host {}: oversubscribed: {} rank(s) have {} threads, but their control group (a container's "
-                      "limit) allows the "
-                      "time of {:.4g} processor(s); they are stopped in between. Use fewer threads, or raise the limit",
-                      name, host.ranks.size(), host.threads, host.quota));
+      warnings.push_back(fmt::format(
+          "host {}: oversubscribed: {} with {}, but the limit of their control group (a container's) is "
+          "{:.4g} s of processor time a second; they are stopped in between. Use fewer threads, or raise the limit",
+          name, counted(static_cast<long>(host.ranks.size()), "rank"), counted(host.threads, "thread"), host.quota));
     } else if (crowd != host.ranks_on.end()) {
       warnings.push_back(fmt::format("host {}: oversubscribed: {} ranks share the device {}; use one rank a device",
                                      name, crowd->second, crowd->first));

@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "core/counted.hpp"
+
 namespace elkhorn::parallel {
 
 Range split(long n, long parts, long index) {
@@ -48,8 +50,7 @@ long part_of(long n, long parts, long item) {
 RankGrid rank_grid(int size, int rank, long time_ranks, const Origin& where) {
   if (time_ranks < 1 || size % time_ranks != 0)
     throw InputError(where, "time_ranks = " + std::to_string(time_ranks) + " must be a positive divisor of the " +
-                                std::to_string(size) + (size == 1 ? " MPI rank" : " MPI ranks") +
-                                " (batch_ranks × time_ranks = number of ranks)");
+                                counted(size, "MPI rank") + " (batch_ranks × time_ranks = number of ranks)");
   RankGrid grid;
   grid.time_ranks = static_cast<int>(time_ranks);
   grid.batch_ranks = size / grid.time_ranks;

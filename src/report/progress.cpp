@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "core/counted.hpp"
 #include "report/units.hpp"
 
 namespace elkhorn::report {
@@ -31,8 +32,7 @@ std::string settled_text(double share) { return share_text(std::min(share, 1.0))
 
 std::string case_line(const record::CaseResult& result, long done, long total) {
   std::string iterations;
-  if (result.iterations >= 0 && result.solver != "sequential")
-    iterations = std::to_string(result.iterations) + (result.iterations == 1 ? " iteration" : " iterations");
+  if (result.iterations >= 0 && result.solver != "sequential") iterations = counted(result.iterations, "iteration");
   return "[" + count_text(done, total) + "] " + pad_right(to_string(result.status), 13) + " " +
          pad_left(time_text(result.time_median_s), 8) + "  " + pad_left(iterations, 15) + "  " + result.name;
 }

@@ -10,6 +10,7 @@
 #include <tuple>
 #include <type_traits>
 
+#include "core/counted.hpp"
 #include "record/schema.hpp"
 #include "report/units.hpp"
 
@@ -68,7 +69,7 @@ std::vector<std::string> labels_of(const std::vector<const CaseResult*>& block) 
   return labels;
 }
 
-std::string counted(long value) { return value < 0 ? none : std::to_string(value); }
+std::string whole(long value) { return value < 0 ? none : std::to_string(value); }
 
 /// "37 % flop", "8.1 % bw" (bandwidth).
 std::string roof_text(const CaseResult& r) {
@@ -79,11 +80,11 @@ std::string roof_text(const CaseResult& r) {
 Row row_of(const CaseResult& r, const std::string& label) {
   const bool sequential = r.solver == "sequential";
   return {label,
-          counted(r.length),
-          counted(r.state_dim),
-          counted(r.batch),
+          whole(r.length),
+          whole(r.state_dim),
+          whole(r.batch),
           to_string(r.status),
-          sequential ? none : counted(r.iterations),
+          sequential ? none : whole(r.iterations),
           time_interval_text(r.time_median_s, r.time_ci_low_s, r.time_ci_high_s),
           ratio_text(r.speedup_over_sequential),
           roof_text(r),
@@ -94,12 +95,11 @@ Row row_of(const CaseResult& r, const std::string& label) {
 std::string heading(const std::vector<const CaseResult*>& block) {
   const CaseResult& first = *block.front();
   std::string text = first.system + ", " + first.precision + ", seed " + std::to_string(first.seed) + ", " +
-                     std::to_string(first.ranks) + (first.ranks == 1 ? " rank × " : " ranks × ") +
-                     std::to_string(first.threads) + (first.threads == 1 ? " thread" : " threads");
+                     counted(first.ranks, "rank") + " × " + counted(first.threads, "thread");
   std::vector<const CaseResult*> sequential;
   for (const CaseResult* r : block)
     if (r->solver == "sequential" && std::isfinite(r->time_median_s)) sequential.push_back(r);
-  if (sequential.empty()) return text + "; no sequential time";
+  if (sequential.empty()) return text + "; no sequential time, so no speed-ups";
   if (sequential.size() > 1) return text + "; several sequential times, see their rows";
   return text + "; sequential " +
          time_interval_text(sequential[0]->time_median_s, sequential[0]->time_ci_low_s, sequential[0]->time_ci_high_s);
@@ -164,7 +164,6 @@ std::string table(const std::vector<CaseResult>& results, std::size_t columns) {
 }
 
 std::string verdict(const std::vector<CaseResult>& results) {
-  const auto cases = [](long n) { return std::to_string(n) + (n == 1 ? " case" : " cases"); };
   std::vector<std::pair<std::string, long>> reasons;  // in the order of their first mention
   long official = 0;
   for (const CaseResult& r : results) {
@@ -184,12 +183,12 @@ std::string verdict(const std::vector<CaseResult>& results) {
   }
   const long all = static_cast<long>(results.size());
   if (all == 0) return "";
-  if (official == all) return "official: " + (all == 1 ? std::string("1 case") : "all " + cases(all)) + "\n";
-  std::string out = official > 0 ? "official: " + std::to_string(official) + " of " + cases(all) + "; " : "";
-  out += "unofficial: " + std::to_string(reasons.size()) + (reasons.size() == 1 ? " reason" : " reasons") + "\n";
+  if (official == all) return std::string("official: ") + (all == 1 ? "" : "all ") + counted(all, "case") + "\n";
+  std::string out = official > 0 ? "official: " + std::to_string(official) + " of " + counted(all, "case") + "; " : "";
+  out += "unofficial: " + counted(static_cast<long>(reasons.size()), "reason") + "\n";
   std::size_t widest = 0;
-  for (const auto& reason : reasons) widest = std::max(widest, cases(reason.second).size());
-  for (const auto& [reason, n] : reasons) out += "  " + pad_left(cases(n), widest) + ": " + reason + "\n";
+  for (const auto& reason : reasons) widest = std::max(widest, counted(reason.second, "case").size());
+  for (const auto& [reason, n] : reasons) out += "  " + pad_left(counted(n, "case"), widest) + ": " + reason + "\n";
   return out;
 }
 
@@ -200,8 +199,7 @@ std::string totals(const std::vector<CaseResult>& results) {
     const auto n = std::count_if(results.begin(), results.end(), [&](const auto& r) { return r.status == status; });
     if (n > 0) parts += (parts.empty() ? "" : ", ") + std::to_string(n) + " " + to_string(status);
   }
-  return std::to_string(results.size()) + (results.size() == 1 ? " case" : " cases") +
-         (parts.empty() ? "" : ": " + parts);
+  return counted(static_cast<long>(results.size()), "case") + (parts.empty() ? "" : ": " + parts);
 }
 
 std::string json_line(const CaseResult& result) {

@@ -49,6 +49,7 @@ MemoryModel model_memory(const deck::Case& c, const systems::Shape& shape, int r
     return fuses(*kind, c.solver, job_on(steps, time_ranks), shape.state_dim, time_ranks);
   };
   const bool fused = fused_on(length, c.time_ranks);
+  out.pass = fused ? "fused" : "separate";
   const WindowModel windows = window_model(
       *kind, c.solver,
       {shape.state_dim, inputs, real, real * shape.parameters, 1, c.batch, threads, fused_on(shape.length, 1)});

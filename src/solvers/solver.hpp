@@ -38,6 +38,7 @@ struct MemoryModel {
   double drivers = 0;  ///< the instance's own drivers and initial states
   double answer = 0;   ///< (T, B, D)
   double solver = 0;   ///< panels and work memory
+  std::string pass;    ///< as Solver::pass, on which `solver` depends
   double total() const { return drivers + answer + solver; }
 };
 

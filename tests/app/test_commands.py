@@ -83,7 +83,30 @@ class Commands(unittest.TestCase):
         done = self.succeed("run", "deck.toml", "--dry-run")
         self.assertEqual(sorted(os.listdir()), before)
         names = self.succeed("list", "deck.toml").stdout.split()
-        self.assertEqual([line.split()[-1] for line in done.stdout.splitlines()[1:]], names)
+        head, *lines = done.stdout.splitlines()
+        self.assertRegex(head, rf"^{len(names)} cases on 1 rank of \d+ threads?; [\d.]+ .iB a rank are free$")
+        self.assertEqual([line.split()[-1] for line in lines], names)
+        self.assertEqual(done.stderr, "")
+
+    def test_dry_run_tells_passes_apart(self):
+        # At this length DEER's iterations are fused, quasi-DEER's are not and take more memory.
+        program.write("long.toml", one_solver('kind = ["quasi_deer", "deer"]', 50_000_000))
+        lines = self.succeed("run", "long.toml", "--dry-run").stdout.splitlines()[1:]
+        self.assertRegex(lines[0], r"^ +[\d.]+ .iB  separate  gru-D\d+-T50000000-.*quasi_deer")
+        self.assertRegex(lines[1], r"^ +[\d.]+ .iB  fused     gru-D\d+-T50000000-.*deer")
+
+    def test_no_base_for_speed_ups_is_told(self):
+        told = "no sequential case to name speed-ups over"
+        program.write("alone.toml", one_solver('kind = ["deer", "quasi_deer"]'))
+        done = self.succeed("run", "alone.toml")
+        self.assertEqual(done.stderr.count(told), 1, done.stderr)
+        self.assertIn("the plan has " + told, done.stderr)
+        self.assertIn("no sequential time, so no speed-ups", done.stdout)
+        self.assertIn("the plan has " + told, self.succeed("run", "alone.toml", "--dry-run").stderr)
+        program.write("half.toml", one_solver('kind = ["sequential", "deer"]', "[7, 50]"))
+        done = self.succeed("run", "half.toml", "--filter", "T7-|deer", "--dry-run")
+        self.assertIn("1 of 2 problems have " + told, done.stderr)
+        self.assertNotIn(told, self.succeed("run", "half.toml", "--dry-run").stderr)
 
     def test_drivers_count_in_the_memory_model(self):
         program.write("inputs.toml", one_solver('kind = "quasi_deer"', 10000,
@@ -132,7 +155,19 @@ class Commands(unittest.TestCase):
                 self.assertGreater(c["model_memory_bytes"], 2e9 * 3 * 4)
         self.assertEqual(statuses, {60: {"ok"}, 2_000_000_000: {"skipped"}})
         self.succeed("check", "huge.h5")
-        self.assertIn("would be skipped", self.succeed("run", "huge.toml", "--dry-run").stdout)
+        self.assertNotIn("no case", done.stderr)
+        done = self.succeed("run", "huge.toml", "--dry-run")
+        self.assertIn("would be skipped", done.stdout)
+        self.assertNotIn("no case", done.stderr)
+
+    def test_a_plan_of_which_nothing_fits_is_a_result_with_a_warning(self):
+        program.write("too_huge.toml", one_solver('kind = ["sequential", "deer"]', 2_000_000_000_000 // 10))
+        warning = "elkhorn: warning: no case %s: all 2 need more memory than is free"
+        self.assertIn(warning % "ran", self.succeed("run", "too_huge.toml").stderr)
+        self.assertIn(warning % "would run", self.succeed("run", "too_huge.toml", "--dry-run").stderr)
+        self.assertEqual({c["status"] for c in program.cases("too_huge.h5").values()}, {"skipped"})
+        done = self.succeed("run", "too_huge.toml", "--filter", "-deer", "--dry-run")
+        self.assertIn("no case would run: it needs more memory than is free", done.stderr)
 
     def test_ar_gru_defeats_deer(self):
         program.write("ar.toml", one_solver('kind = ["deer", "quasi_deer"]\nmax_iterations = 15', 2000,

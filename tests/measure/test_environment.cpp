@@ -87,7 +87,7 @@ TEST(Placement, SaysWhatSpoilsTimings) {
   // mpirun's default binds two ranks to a core each; two threads a rank then take turns.
   const auto bound = placement_warnings({rank_on("a", 2, "0"), rank_on("a", 2, "1")});
   ASSERT_EQ(bound.size(), 1u);
-  EXPECT_NE(bound[0].find("4 threads on 2 hardware thread(s) (0-1)"), std::string::npos) << bound[0];
+  EXPECT_NE(bound[0].find("4 threads on 2 hardware threads (0-1)"), std::string::npos) << bound[0];
 
   const auto crowded = placement_warnings({rank_on("a", 1, "0-3"), rank_on("a", 3, "4-5")});
   ASSERT_EQ(crowded.size(), 1u);
@@ -106,7 +106,7 @@ TEST(Placement, KnowsLimitsOfContainersAndSharedDevices) {
   for (Placement& rank : limited) rank.quota = 4;
   const auto warnings = placement_warnings(limited);
   ASSERT_EQ(warnings.size(), 1u);
-  EXPECT_NE(warnings[0].find("oversubscribed: 2 rank(s) have 8 threads"), std::string::npos) << warnings[0];
+  EXPECT_NE(warnings[0].find("oversubscribed: 2 ranks with 8 threads"), std::string::npos) << warnings[0];
   EXPECT_NE(placement_table(limited).find("quota"), std::string::npos);
 
   std::vector<Placement> devices{rank_on("a", 1, "0"), rank_on("a", 1, "1"), rank_on("b", 1, "0")};
