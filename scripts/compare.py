@@ -351,8 +351,9 @@ def compare_machines(arguments):
     console = console_of_width(60 + 34 * len(runs))
     for name, run in zip(names, runs):
         meta = run.meta
-        console.print(Text(f"{name}: {meta.get('cpu')}, {meta.get('kokkos_backend')}, {meta.get('ranks')} ranks × "
-                           f"{meta.get('threads')} threads ({run.path})"))
+        console.print(Text(f"{name}: {meta.get('cpu')}, {meta.get('kokkos_backend')}, "
+                           f"{er.place_text(meta.get('ranks'), meta.get('threads'))} "
+                           f"({run.path})"))
     table = table_with(("case", "left"), *((name, "right") for name in names))
     best = [fastest(rows, column) for column in range(len(runs))]
     problem_before = None

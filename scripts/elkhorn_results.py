@@ -62,6 +62,16 @@ def bytes_text(count):
     return f"{count:.0f} B"
 
 
+def count_text(count, noun):
+    """1 rank, 2 ranks."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def place_text(ranks, threads):
+    """2 ranks × 1 thread."""
+    return f"{count_text(ranks, 'rank')} × {count_text(threads, 'thread')}"
+
+
 def plain(value):
     """Attributes as Python's own types: text, int, float, bool."""
     if isinstance(value, bytes):

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Iterations, work and time to convergence, solver by solver: the table of docs/solvers.md from results files.
 
-A sequence has converged at the first iteration with a small enough residual and a MAD below 1e-4 against the sequential
-states. The residual has to reach 1e-6 in float64, and 64 ε max|s| (taken as 1e-5) in float32, where MAD counts only for
-systems that do not amplify rounding (ar_gru, and cells with gain 1). Cases without a history count as a whole, by their
-own verdict. Medians and largest values are over all sequences of the rows that only differ in seed or start.
+A sequence has converged at the first iteration with a small enough residual and a MAD (mean absolute difference) below
+1e-4 against the sequential states. The residual has to reach 1e-6 in float64, and 64 ε max|s| (taken as 1e-5) in
+float32, where MAD counts only for systems that do not amplify rounding (ar_gru, and cells with gain 1). Cases without a
+history count as a whole, by their own verdict. Medians and largest values are over all sequences of the rows that only
+differ in seed or start.
 """
 
 import argparse

@@ -28,7 +28,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from plot import LOOKS, save, seconds_text
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SOLVED = 1e-4  # a MAD below this counts as solved, as in the paper
+SOLVED = 1e-4  # a MAD (mean absolute difference) below this counts as solved, as in the paper
 DASHED = (0, (4, 2))
 
 
@@ -249,7 +249,7 @@ def draw_convergence(cases, title):
     by_iteration.axhline(SOLVED, color="#777777", linewidth=0.8)
     by_time.axhline(SOLVED, color="#777777", linewidth=0.8)
     by_iteration.set_yscale("log")
-    by_iteration.set_ylabel("MAD from sequential")
+    by_iteration.set_ylabel("mean absolute difference (MAD)")
     by_iteration.set_xlabel("iteration")
     by_iteration.set_xscale("symlog", linthresh=10, linscale=0.5)
     by_iteration.set_xlim(left=0)

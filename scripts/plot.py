@@ -2,8 +2,9 @@
 """Draws results files: convergence histories, times of the solvers, and time against the length.
 
 Per problem (system, T, D, B, seed, precision):
-  convergence_*   residual and MAD against the iteration and against elapsed time; the line is the median over
-                  the batch, the band its smallest and largest sequence; a stopped sequence keeps its last value
+  convergence_*   residual and mean absolute difference (MAD) from the sequential states against the iteration and
+                  against elapsed time; the line is the median over the batch, the band its smallest and largest
+                  sequence; a stopped sequence keeps its last value
   times_*         median time of each solver with its 95 % interval, and the ratio to sequential
 and where several lengths were run, per system, batch and precision:
   scaling_*       time against T, one panel a state dimension
@@ -106,7 +107,7 @@ def median_and_band(values):
 
 
 def draw_convergence(cases):
-    """Residual and MAD (rows) against iteration and elapsed time (columns); None where there is no history."""
+    """Residual and mean absolute difference from the sequential states (rows) against iteration and elapsed time (columns); None where there is no history."""
     drawn = [c for c in cases if c.residual is not None and len(c.residual) > 1]
     if not drawn:
         return None
@@ -141,7 +142,7 @@ def draw_convergence(cases):
     for axis in axes.flat:
         axis.set_yscale("log")
     axes[0, 0].set_ylabel("residual  max$_t$ |s$_t$ − f(s$_{t-1}$)|")
-    axes[1, 0].set_ylabel("MAD from sequential")
+    axes[1, 0].set_ylabel("mean absolute difference (MAD)")
     longest = max(len(c.residual) for c in drawn)
     if longest > 60:  # a fast solver beside one with hundreds of iterations
         axes[1, 0].set_xscale("symlog", linthresh=10, linscale=0.7)
@@ -213,6 +214,24 @@ def draw_times(cases):
     return figure
 
 
+def few_lengths(lengths, most=4):
+    """Of sorted lengths as many as have room for their labels on a logarithmic axis."""
+    step = (lengths[-1] / lengths[0]) ** (1 / most)
+    few = []
+    for length in lengths:
+        if not few or length >= few[-1] * step:
+            few.append(length)
+    return few
+
+
+def length_text(length):
+    """20k, 1M; 9999 in full."""
+    for unit, size in (("M", 10**6), ("k", 10**3)):
+        if length % size == 0:
+            return f"{length // size}{unit}"
+    return str(length)
+
+
 def draw_scaling(cases):
     """Time against T, one panel a D; None where no D has two lengths."""
     timed = er.table([c for c in cases if np.isfinite(c.time_median_s)])
@@ -253,10 +272,13 @@ def draw_scaling(cases):
             bad = points[~points["ok"]]
             axis.plot(bad.index, bad["time"], marker, color=colour, markerfacecolor="white", markersize=4.5, zorder=5)
             handles.setdefault(name, line)
+    ticks = few_lengths(sorted(timed["length"].unique()))
     for panel, axis in enumerate(axes.flat):
         axis.set_visible(panel < len(dims))
         axis.set_xscale("log")
         axis.set_yscale("log")
+        axis.set_xticks(ticks, [length_text(t) for t in ticks])
+        axis.set_xticks([], minor=True)
         if panel < len(dims):
             axis.set_title(f"D = {dims[panel]}", fontsize=9)
         if panel % columns == 0:
@@ -283,16 +305,14 @@ def draw_roofline(cases, roofs):
     figure, axis = plt.subplots(figsize=(7.2, 4.4))
     low, high = min(intensity.min(), peak / bandwidth) / 3, max(intensity.max(), peak / bandwidth) * 3
     x = np.geomspace(low, high, 200)
-    axis.plot(x, np.minimum(peak, bandwidth * x), color=LOOKS["sequential"][0], linewidth=1.2)
-    axis.annotate(f"triad {bandwidth / 1e9:.3g} GB/s", (low, bandwidth * low), xytext=(4, 14),
-                  textcoords="offset points", fontsize=8)
-    axis.annotate(f"multiply-add {peak / 1e9:.3g} Gflop/s", (high, peak), xytext=(0, 4), textcoords="offset points",
-                  fontsize=8, ha="right")
+    # Named in the legend: beside the lines there is no place that lines and points always leave free.
+    roof = {"color": LOOKS["sequential"][0], "zorder": 1}
+    lines = {f"triad {bandwidth / 1e9:.3g} GB/s, multiply-add {peak / 1e9:.3g} Gflop/s":
+             axis.plot(x, np.minimum(peak, bandwidth * x), linewidth=1.2, **roof)[0]}
     gemm = float(roofs.get(f"gemm_{precision}", np.nan))
     if np.isfinite(gemm):
-        axis.axhline(gemm, color=LOOKS["sequential"][0], linewidth=0.8, linestyle=":")
-        axis.annotate(f"matrix product {gemm / 1e9:.3g} Gflop/s", (low * 1.3, gemm), xytext=(0, 3),
-                      textcoords="offset points", fontsize=8)
+        (lines[f"matrix product {gemm / 1e9:.3g} Gflop/s"],) = axis.plot(x, np.full_like(x, gemm), linewidth=0.8,
+                                                                         linestyle=":", **roof)
     # One colour a solver: sizes and trust regions lie where their intensity puts them.
     handles = {}
     for case, at, attained in zip(timed, intensity, rate):
@@ -306,9 +326,8 @@ def draw_roofline(cases, roofs):
     axis.set_ylim(rate.min() / 3, max(peak, gemm if np.isfinite(gemm) else 0, rate.max()) * 2.5)
     axis.set_xlabel("operations per byte, of the model")
     axis.set_ylabel("operations per second")
-    axis.set_title(f"Roofs measured in the same job, {precision}, {cases[0].ranks} ranks × {cases[0].threads} threads",
-                   fontsize=10)
-    legend_below(figure, handles.values(), handles.keys())
+    axis.set_title(f"Roofs measured in the same job, {precision}, {er.place_text(cases[0].ranks, cases[0].threads)}", fontsize=10)
+    legend_below(figure, [*handles.values(), *lines.values()], [*handles, *lines])
     return figure
 
 

@@ -63,7 +63,7 @@ def flags_of(case):
     if case.bimodal:
         flags.append("bimodal")
     if case.outliers > 0:
-        flags.append(f"{case.outliers} outlier{'s' if case.outliers > 1 else ''}")
+        flags.append(er.count_text(case.outliers, "outlier"))
     return flags
 
 
@@ -150,7 +150,7 @@ def summary(results):
     counts = collections.Counter(case.status for case in cases)
     order = ["ok", "not_converged", "diverged", "wrong", "failed", "skipped"]
     parts = [f"<b>{counts[s]}</b> {s.replace('_', ' ')}" for s in order if counts[s]]
-    text = f"<p class=lead>{len(cases)} cases: {', '.join(parts)}.</p>"
+    text = f"<p class=lead>{er.count_text(len(cases), 'case')}: {', '.join(parts)}.</p>"
     judged = [case for case in cases if case.official is not None]
     if judged:
         official = sum(bool(case.official) for case in judged)
@@ -159,7 +159,7 @@ def summary(results):
         reasons = collections.Counter(reason for reasons in told for reason in reasons.split("; ") if reason)
         if reasons:
             text += " The others are not, because:</p><ul class=reasons>" + "".join(
-                f"<li>{esc(reason)} <span class=count>{n} case{'s' if n > 1 else ''}</span></li>"
+                f"<li>{esc(reason)} <span class=count>{er.count_text(n, 'case')}</span></li>"
                 for reason, n in reasons.most_common()) + "</ul>"
         else:
             text += "</p>"
@@ -263,7 +263,7 @@ def provenance(one):
         rows = "".join(f"<tr><th scope=row>{esc(n)}</th><td>{rate_text(n, v)}</td></tr>" for n, v in scalars.items())
         ranks = [int(r) for r in one.roofs.get("latency_ranks", [])]
         for n in ("allreduce_s", "exscan_s"):
-            told = ", ".join(f"{r} ranks {seconds_text(t)}" for r, t in zip(ranks, one.roofs.get(n, [])))
+            told = ", ".join(f"{er.count_text(r, 'rank')} {seconds_text(t)}" for r, t in zip(ranks, one.roofs.get(n, [])))
             rows += f"<tr><th scope=row>{n}</th><td>{told}</td></tr>" if told else ""
         text += folded("Roofs of the machine, all ranks at work", rows)
     ranks, threads = meta.get("ranks", 1), meta.get("threads", 1)
@@ -302,8 +302,8 @@ def page_of(results, title, with_figures=True):
         contents.append(f'<li><a href="#problem-{i}">{esc(heading)}</a></li>')
         first = cases[0]
         sections.append(
-            f'<section id="problem-{i}"><h2>{esc(heading)}</h2><p class=note>seed {seed}, {first.ranks} ranks × '
-            f"{first.threads} threads</p>{cases_table(cases, len(results) > 1)}{messages(cases)}"
+            f'<section id="problem-{i}"><h2>{esc(heading)}</h2><p class=note>seed {seed}, {er.place_text(first.ranks, first.threads)}</p>'
+            f"{cases_table(cases, len(results) > 1)}{messages(cases)}"
             f"<div class=figures>{''.join(by_problem.get(parts, []))}</div></section>")
     overall = [figure_block(kind, svg) for kind in ("scaling", "roofline") for _, svg in drawn.get(kind, [])]
     if overall:

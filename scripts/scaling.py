@@ -133,7 +133,7 @@ def run(description, chosen, arguments):
     if arguments.dry_run:
         for point in chosen:
             state = point.state()[0]
-            mark = "" if point.cores <= cores else f"  # oversubscribed: {point.cores} threads on {cores} cores"
+            mark = "" if point.cores <= cores else f"  # oversubscribed: {er.count_text(point.cores, 'thread')} on {er.count_text(cores, 'core')}"
             if state == "done":
                 print(f"# {point.title}: done, nothing to run")
                 continue
@@ -148,7 +148,7 @@ def run(description, chosen, arguments):
             print(f"{where}: done before", file=sys.stderr)
             continue
         state, why, _ = run_point(description, point, cores)
-        mark = "" if point.cores <= cores else f" (oversubscribed: {point.cores} threads on {cores} cores)"
+        mark = "" if point.cores <= cores else f" (oversubscribed: {er.count_text(point.cores, 'thread')} on {er.count_text(cores, 'core')})"
         print(f"{where}: {state}{mark}{': ' + why if why else ''}", file=sys.stderr)
     return write_report(description, arguments)
 
@@ -164,8 +164,8 @@ def nodes_of(description, point):
                                f"{description.job['cores_per_node']}")
     nodes = point.nodes or math.ceil(point.ranks / per_node)
     if math.ceil(point.ranks / nodes) > per_node:
-        raise DescriptionError(f"{point.title}: {point.ranks} ranks × {point.threads} threads do not fit on {nodes} "
-                               f"nodes of {description.job['cores_per_node']} cores (job.cores_per_node)")
+        raise DescriptionError(f"{point.title}: {er.place_text(point.ranks, point.threads)} do not fit on "
+                               f"{er.count_text(nodes, 'node')} of {description.job['cores_per_node']} cores (job.cores_per_node)")
     return nodes, math.ceil(point.ranks / nodes)
 
 
@@ -326,7 +326,7 @@ def predict(description, _, arguments):
     first = samples.iloc[0]
     used = {s: p["local_batch"].astype(int) for s, p in samples.groupby("solver")}
     assumptions = [
-        f"{machine.name}: {machine.cores_per_node} cores a node, {machine.threads} thread(s) a rank; "
+        f"{machine.name}: {machine.cores_per_node} cores a node, {er.count_text(machine.threads, 'thread')} a rank; "
         f"α = {seconds_text(machine.latency_s)}, {machine.bandwidth_bytes_s / 1e9:g} GB/s a rank",
         f"compute rates measured on {first['cpu']}, {first['precision']}, at "
         f"{min(u.min() for u in used.values())}–{max(u.max() for u in used.values())} sequences a rank (nearest "

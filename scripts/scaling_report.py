@@ -4,7 +4,7 @@ import math
 import os
 import re
 
-import elkhorn_results as er  # noqa: F401  (first: it finds a Python that has the packages below)
+import elkhorn_results as er  # first: it finds a Python that has the packages below
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -106,8 +106,7 @@ def collect(description):
 
 
 def point_text(row):
-    threads = "thread" if row["threads"] == 1 else "threads"
-    text = f"{row['ranks']} × {row['threads']} {threads}"
+    text = f"{row['ranks']} × {er.count_text(row['threads'], 'thread')}"
     return text + (f" ({row['batch_ranks']} batch × {row['time_ranks']} time)" if row["time_ranks"] > 1 else "")
 
 
@@ -117,8 +116,7 @@ def base_text(study, frame):
     at_base = at_base[at_base["status"].eq("ok")] if "status" in at_base else at_base.iloc[:0]
     if study.base_solver:
         at_base = at_base[at_base["solver"].eq(study.base_solver)]
-    ranks = f"{study.base.ranks} rank{'s' if study.base.ranks > 1 else ''} × {study.base.threads} thread" + \
-        ("s" if study.base.threads > 1 else "")
+    ranks = er.place_text(study.base.ranks, study.base.threads)
     if at_base.empty:
         return f"no base: {study.base.name} ({ranks}) has no result that is ok, so nothing is compared"
     times = ", ".join(f"{label} {seconds_text(t)}" for label, t in zip(at_base["label"], at_base["time_s"]))
@@ -181,7 +179,7 @@ def notes(study, frame):
     busy = [m for m in frame.drop_duplicates("point")["meta"].dropna() if "busy" in str(m.get("warnings", ""))] \
         if "meta" in frame else []
     if busy:
-        lines.append(f"{len(busy)} point(s) ran while other work kept the machine busy, says the program: their times "
+        lines.append(f"{er.count_text(len(busy), 'point')} ran while other work kept the machine busy, says the program: their times "
                      "may be disturbed.")
     for state in ("failed", "missing"):
         names = [f"{row['point']}" + (f" ({row['why']})" if row["why"] else "")

@@ -1,5 +1,7 @@
 """scripts/plot.py and scripts/compare.py on files the C++ writer made: test_scripts.py WRITE_SAMPLE_PROGRAM."""
 
+import copy
+import itertools
 import json
 import os
 import re
@@ -13,6 +15,7 @@ import elkhorn_results as er  # noqa: E402
 import compare  # noqa: E402
 import elkhorn_statistics as es  # noqa: E402
 import pandas  # noqa: E402
+import plot  # noqa: E402
 from matplotlib import image  # noqa: E402
 
 
@@ -115,6 +118,31 @@ class Plot(ScriptTest):
         scaling = text_of("scaling_gru")
         for part in ("length T", "time of one solve (s)", "D = 8", "quasi-elk"):
             self.assertIn(part, scaling)
+
+    def test_labels_do_not_overlap(self):
+        cases = [case for case in er.Results(self.path("base.h5")).cases if case.system == "gru"]
+        drawn = []
+        for dim in (4, 8, 32):  # three panels side by side are the narrowest
+            for length in (1000, 1200, 2000, 3000, 4000, 5000, 8000):
+                for case in cases[:2]:
+                    case = copy.copy(case)
+                    case.state_dim, case.length, case.status, case.time_median_s = dim, length, "ok", length * 1e-6
+                    drawn.append(case)
+        figure = plot.draw_scaling(drawn)
+        figure.canvas.draw()
+        for axis in figure.axes:
+            ticks = [t for t in axis.get_xticklabels(which="both") if t.get_text()]
+            boxes = [t.get_window_extent() for t in ticks]
+            self.assertGreaterEqual(len(boxes), 3)
+            self.assertFalse(any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2)), [str(t) for t in ticks])
+        roofs = {"triad_float32": 32e9, "fma_float32": 234e9, "gemm_float32": 182e9}
+        roofline = plot.draw_roofline([c for c in cases if c.precision == "float32"], roofs)
+        # What names the roofs stands in the legend, where nothing is drawn.
+        self.assertEqual([t.get_text() for t in roofline.axes[0].texts], [])
+        named = [t.get_text() for t in roofline.legends[0].get_texts()]
+        self.assertIn("triad 32 GB/s, multiply-add 234 Gflop/s", named)
+        self.assertIn("matrix product 182 Gflop/s", named)
+        plot.plt.close("all")
 
     def test_several_files_share_a_picture(self):
         out = self.path("both")

@@ -215,7 +215,7 @@ class JobScripts(ScalingTest):
 
     def test_what_does_not_fit_on_nodes_is_refused(self):
         for points, pattern in (("[{ ranks = 1, threads = 8 }]", "8 threads do not fit on a node"),
-                                ("[{ ranks = 9, nodes = 2 }]", "9 ranks × 1 threads do not fit on 2 nodes")):
+                                ("[{ ranks = 9, nodes = 2 }]", "9 ranks × 1 thread do not fit on 2 nodes")):
             result = self.run_script("generate", self.write(DECK + strong("points = " + points) + JOB), "--scheduler",
                                      "slurm")
             self.assertEqual((result.returncode, result.stderr.count("\n")), (2, 1), result.stderr)
