@@ -41,7 +41,7 @@ MedianInterval median_interval(std::vector<double> samples, double confidence = 
 struct Spread {
   double q1 = std::numeric_limits<double>::quiet_NaN();  ///< quartiles, interpolated linearly (type 7: numpy, R)
   double q3 = std::numeric_limits<double>::quiet_NaN();
-  double mad = std::numeric_limits<double>::quiet_NaN();  ///< median absolute deviation, median |x − median|, not scaled
+  double mad = std::numeric_limits<double>::quiet_NaN();  ///< median of |x − median|, not scaled
   long outliers = -1;  ///< outside [q1 − 1.5 (q3 − q1), q3 + 1.5 (q3 − q1)] (Tukey's fences); −1 without samples
 };
 Spread spread(std::vector<double> samples);
