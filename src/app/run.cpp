@@ -155,6 +155,7 @@ int dry_run(const parallel::Comm& comm, const CheckedPlan& plan) {
     fmt::print("{:>12}  {:<8}  {}{}\n", report::memory_text(program + models[i].total()), models[i].pass,
                plan.cases[i].name, fits ? "" : "  would be skipped: does not fit");
   }
+  warn_of_missing_bases(plan);
   warn_of_skipped(too_large, plan.cases.size(), "would run");
   return success;
 }
@@ -170,7 +171,6 @@ int run(const parallel::Comm& comm, const RunOptions& options) {
     return code;
   if (comm.is_root())
     for (const std::string& note : plan.notes) fmt::print(stderr, "elkhorn: {}\n", note);
-  if (comm.is_root()) warn_of_missing_bases(plan);
   if (options.dry_run) return dry_run(comm, plan);
 
   std::optional<measure::Interruptible> interruptible;
@@ -191,6 +191,7 @@ int run(const parallel::Comm& comm, const RunOptions& options) {
   finished = comm.broadcast(finished);
   if (comm.is_root() && !recorder->notice().empty()) fmt::print(stderr, "elkhorn: {}\n", recorder->notice());
 
+  if (comm.is_root()) warn_of_missing_bases(plan);
   const measure::Environment environment = measure::collect_environment(comm, options.argv);
   for (const std::string& warning : environment.warnings) fmt::print(stderr, "elkhorn: warning: {}\n", warning);
 

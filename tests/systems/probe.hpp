@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "systems/random.hpp"
@@ -69,6 +70,51 @@ class Probe {
     instance_.system->rollout(first, initial, out);
     const auto result = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), out);
     return {result.data(), result.data() + result.size()};
+  }
+
+  /// The largest residual of the rollout over all steps, which are evaluated together; NaN where one was not written.
+  double worst_of_rollout(systems::Linearization linearization) const {
+    const long steps = instance_.length(), inputs = instance_.system->input_dim();
+    const auto states = make_view<Rows<Real>>("states", steps, batch, dim);
+    instance_.system->rollout(instance_.drivers, instance_.initial, states);
+    const auto solved = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), states);
+    const auto initial = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), instance_.initial);
+    const auto drivers = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), instance_.drivers);
+    const scan::LaneMap map(steps, batch, 1);
+    const auto panel = [&](long rows, long components) {
+      return scan::Panel<Real>("test", map.groups, rows, components, lane_width);
+    };
+    systems::Evaluation<Real> args{map,
+                                   {},
+                                   panel(steps + 1, dim),
+                                   panel(steps, inputs),
+                                   panel(steps, dim),
+                                   panel(steps, systems::jacobian_components(linearization, dim)),
+                                   {}};
+    args.worst =
+        Kokkos::View<Real***, Kokkos::LayoutRight, Memory>("worst", map.groups, systems::blocks(steps), lane_width);
+    const auto s = Kokkos::create_mirror_view(args.states);
+    const auto u = Kokkos::create_mirror_view(args.inputs);
+    for (long b = 0; b < batch; ++b)
+      for (long t = 0; t <= steps; ++t) {
+        for (long i = 0; i < dim; ++i)
+          s(b / lane_width, t, i, b % lane_width) = t == 0 ? initial(b, i) : solved(t - 1, b, i);
+        for (long i = 0; i < inputs && t < steps; ++i) u(b / lane_width, t, i, b % lane_width) = drivers(t, b, i);
+      }
+    Kokkos::deep_copy(args.states, s);
+    Kokkos::deep_copy(args.inputs, u);
+    Kokkos::deep_copy(args.residual, std::numeric_limits<Real>::quiet_NaN());
+    instance_.system->evaluate(linearization, args);
+    const auto residual = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), args.residual);
+    double worst = 0;
+    for (long b = 0; b < batch; ++b)
+      for (long t = 0; t < steps; ++t)
+        for (long i = 0; i < dim; ++i) {
+          const double here = std::fabs(static_cast<double>(residual(b / lane_width, t, i, b % lane_width)));
+          if (!(here <= worst)) worst = here;  // and NaN stays
+          if (std::isnan(worst)) return worst;
+        }
+    return worst;
   }
 
  private:
