@@ -58,7 +58,7 @@ else
   rm -f "$results/.done"
   echo "$key" > "$results/.started"
   mpiexec=$(sed -n 's/^MPIEXEC_EXECUTABLE:[^=]*=//p' "$build/CMakeCache.txt") # of the MPI that was linked
-  echo "Running inputs/quickstart.toml on $ranks ranks with $OMP_NUM_THREADS thread(s) each"
+  echo "Running inputs/quickstart.toml on $ranks ranks, OMP_NUM_THREADS=$OMP_NUM_THREADS each"
   "$mpiexec" -n "$ranks" "$build/elkhorn" run "$deck" --out "$file" "${resume[@]}" < /dev/null |
     tee "$results/table.txt" || status=$?
   # 1: some case is wrong or failed, which is a result. Anything else: there are none.
