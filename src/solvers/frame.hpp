@@ -348,6 +348,20 @@ struct Compare {
   }
 };
 
+/// Makes the answer the iterate where no window ever was, item t B + b.
+template <class Real>
+struct FillWithGuess {
+  Iterate<Real> iterate;
+  long batch;
+
+  KOKKOS_INLINE_FUNCTION void operator()(long index) const {
+    const long t = index / batch, b = index % batch;
+    if (t < iterate.touched(b)) return;
+    for (int i = 0; i < static_cast<int>(iterate.answer.extent(2)); ++i)
+      iterate.answer(t, b, i) = iterate.guess.at(t + 1, b, i);
+  }
+};
+
 /// Σ |s_t − oracle_t| over the measured coordinates of one sequence, of the iterate outside of panels.
 template <class Real>
 struct CompareOutside {
