@@ -134,6 +134,42 @@ TYPED_TEST(Fused, WindowsEndWhereTheToleranceSays) {
   }
 }
 
+// What a history says of an iteration is how far it moved the states: nothing is left of blocks that are settled, whose last
+// moves were larger.
+TYPED_TEST(Fused, RecordsHowFarEachIterationMovesTheStates) {
+  const auto instance = this->instance("lorenz96", 320, 8, 5);
+  for (const char* kind : {"deer", "quasi_deer"}) {
+    deck::SolverConfig config = solver(kind);
+    config.max_iterations = 300;
+    config.tolerance = sizeof(TypeParam) == 8 ? 1e-9 : 1e-4;
+    const auto whole = this->run(instance, config, deck::Pass::fused);
+    const long last = whole.history.iterations;
+    ASSERT_GT(last, 6) << kind;
+    const auto states_after = [&](long n) {
+      config.max_iterations = n;
+      return this->run(instance, config, deck::Pass::fused).states;
+    };
+    std::vector<double> before = states_after(last - 6);
+    for (long n = last - 5; n <= last; ++n) {
+      const std::vector<double> after = states_after(n);
+      for (std::size_t b = 0; b < 8; ++b) {
+        const double told = whole.history.update[std::size_t(n - 1) * 8 + b];
+        double moved = 0, size = 1;
+        for (std::size_t t = 0; t < 320; ++t)
+          for (std::size_t i = 0; i < 5; ++i) {
+            const std::size_t at = (t * 8 + b) * 5 + i;
+            moved = std::max(moved, std::abs(after[at] - before[at]));
+            size = std::max(size, std::abs(after[at]));
+          }
+        if (!std::isnan(told)) {
+          EXPECT_NEAR(told, moved, 1e-3 * moved + 4 * this->eps * size) << kind << " " << n << " " << b;
+        }
+      }
+      before = after;
+    }
+  }
+}
+
 TYPED_TEST(Fused, TheGuardCountsTheSameResets) {
   deck::Case c = basic_case("linear");
   c.state_dim = 1;
