@@ -24,8 +24,9 @@ void expect_sane(const Roofs& roofs, int ranks) {
     EXPECT_GT(rate, 1e7 * ranks);
     EXPECT_LT(rate, 1e15);
   }
-  // The BLAS cannot beat multiply-adds in registers by much, nor these an evaluation of exp by less than it takes.
-  EXPECT_LT(roofs.gemm, 4 * roofs.flops);
+  // The BLAS cannot beat multiply-adds in registers by much, nor these an evaluation of exp by less than it takes. In a
+  // portable build the BLAS alone uses registers four times as wide, and fuses.
+  EXPECT_LT(roofs.gemm, 32 * roofs.flops);
   EXPECT_LT(roofs.transcendentals, roofs.flops);
 }
 
