@@ -134,8 +134,7 @@ TYPED_TEST(Fused, WindowsEndWhereTheToleranceSays) {
   }
 }
 
-// What a history says of an iteration is how far it moved the states: nothing is left of blocks that are settled, whose last
-// moves were larger.
+// What a history says of an iteration is how far it moved the states, whichever blocks are settled by then.
 TYPED_TEST(Fused, RecordsHowFarEachIterationMovesTheStates) {
   const auto instance = this->instance("lorenz96", 320, 8, 5);
   for (const char* kind : {"deer", "quasi_deer"}) {

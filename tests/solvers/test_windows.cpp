@@ -327,8 +327,8 @@ TEST(WindowedDeer, AnswersWithTheGuessWhereNoWindowHasBeen) {
   const auto sequential = make(instance, solver("sequential"));
   sequential->solve();
   const std::vector<double> truth = host_values(sequential->states());
-  for (long limit = 1; limit < 100; limit += 3) {
-    deck::SolverConfig config = solver("deer");
+  for (long limit = 1; limit < 160; limit += 3) {
+    deck::SolverConfig config = solver(limit % 2 == 0 ? "deer" : "quasi_deer");
     config.window = "auto";
     config.max_iterations = limit;
     const auto s = make(instance, config);
