@@ -341,15 +341,6 @@ measure::QuietWatch::Reading CaseRunner::quiet_mark() {
   return quiet_from_;
 }
 
-CaseResult CaseRunner::run(const deck::Case& c) {
-  CaseResult result;
-  run_together({&c}, [&](const deck::Case&, CaseResult r) {
-    result = std::move(r);
-    return true;
-  });
-  return result;
-}
-
 void CaseRunner::run_together(const std::vector<const deck::Case*>& cases, const Done& done) {
   std::vector<std::unique_ptr<Running>> running;
   bool go_on = true;

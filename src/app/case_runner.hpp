@@ -33,14 +33,12 @@ class CaseRunner {
   /// Tells how much of a solve is done while it runs, 0 to 1; on rank 0 is enough.
   void show_progress(std::function<void(double)> progress) { progress_ = std::move(progress); }
 
-  /// The verdict on a case, complete on rank 0. Collective; errors of any rank become status `failed`.
-  record::CaseResult run(const deck::Case& c);
-
   /// Gets a case and its result as soon as it is complete; on false the others are given up.
   using Done = std::function<bool(const deck::Case&, record::CaseResult)>;
-  /// The same for several cases (in plan order) that are set up and warmed up one after the other and then take turns, a
-  /// sample each, so that what changes slowly meets all of them alike. All of them must fit into memory at once; the guess
-  /// of none but the first may be another one's answer. Their peak memory is that of all together.
+  /// Verdicts on cases, in plan order, complete on rank 0; errors of any rank become status `failed`. Several are set up and
+  /// warmed up one after the other and then take turns, a sample each, so that what changes slowly meets all of them alike.
+  /// All of them must fit into memory at once; the guess of none but the first may be another one's answer. Their peak memory
+  /// is that of all together. Collective.
   void run_together(const std::vector<const deck::Case*>& cases, const Done& done);
 
  private:
