@@ -224,7 +224,7 @@ int run(const parallel::Comm& comm, const RunOptions& options) {
   const auto keep = [&](const deck::Case& c, CaseResult result) {
     journal = guarded(comm, [&] {
       if (!comm.is_root()) return;
-      result.model_memory_bytes = program + modelled[static_cast<std::size_t>(c.index)];
+      result.model_memory_bytes = program + modelled[static_cast<std::size_t>(c.index)].total();
       sequential.take(c, result);
       sequential.complete(c, result);
       progress->done(result);

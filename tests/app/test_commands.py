@@ -84,7 +84,7 @@ class Commands(unittest.TestCase):
         self.assertEqual(sorted(os.listdir()), before)
         names = self.succeed("list", "deck.toml").stdout.split()
         head, *lines = done.stdout.splitlines()
-        self.assertRegex(head, rf"^{len(names)} cases on 1 rank of \d+ threads?; [\d.]+ .iB a rank are free$")
+        self.assertRegex(head, rf"^{len(names)} cases on 1 rank of \d+ threads?; [\d.]+ .iB a rank are free beside [\d.]+ .iB of the program itself$")
         self.assertEqual([line.split()[-1] for line in lines], names)
         self.assertEqual(done.stderr, "")
 
