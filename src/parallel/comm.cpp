@@ -220,9 +220,8 @@ void Comm::add_receive(Pending& pending, void* incoming, std::size_t bytes, int 
 
 void Comm::exchange_bytes(const void* data, std::size_t bytes, int to, void* incoming, std::size_t incoming_bytes,
                           int from) const {
-  const Clock clock(traffic_);
   // All at once, and the longest wait last: nobody's send waits for a receive that comes later.
-  Pending pending;
+  Pending pending(*this);
   if (from >= 0) add_receive(pending, incoming, incoming_bytes, from);
   if (to >= 0) add_send(pending, data, bytes, to);
   pending.wait();
@@ -230,8 +229,7 @@ void Comm::exchange_bytes(const void* data, std::size_t bytes, int to, void* inc
 
 void Comm::exchange_all(const void* data, const std::vector<std::size_t>& bytes, void* incoming,
                         const std::vector<std::size_t>& incoming_bytes) const {
-  const Clock clock(traffic_);
-  Pending pending;
+  Pending pending(*this);
   char* to = static_cast<char*>(incoming);
   for (int rank = 0; rank < size_; ++rank) {
     const std::size_t count = incoming_bytes[static_cast<std::size_t>(rank)];
@@ -275,8 +273,8 @@ Pending& Pending::operator=(Pending&& other) noexcept {
 }
 
 void Pending::wait() {
-  Traffic uncounted;
-  const Clock clock(comm_ ? comm_->traffic_ : uncounted);
+  if (requests_.empty()) return;
+  const Clock clock(comm_->traffic_);
   check(MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE), "MPI_Waitall");
   requests_.clear();
 }

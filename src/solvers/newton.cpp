@@ -724,7 +724,7 @@ void Newton<Real>::finish() {
   unpack(std::vector<char>(static_cast<std::size_t>(slots()), 1));
   // Steps that no window has reached, or that one has given up: memory holds anything there, the iterate is the guess.
   const auto touched = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), touched_);
-  const long batch = instance_.batch(), length = line_.length();
+  const long batch = instance_.batch(), length = instance_.length();
   long first = length;
   for (long b = 0; b < batch; ++b) first = std::min(first, touched(b));
   Kokkos::parallel_for("fill with the guess", Kokkos::RangePolicy<Exec>(first * batch, length * batch),
