@@ -218,7 +218,7 @@ class TimeRanks(unittest.TestCase):
         ranks = batch_ranks * time_ranks
         out = f"{batch_ranks}x{time_ranks}.h5"
         done = program.run("run", "time.toml", "--out", out, "--set", f"parallel.time_ranks={time_ranks}",
-                           "--set", f"solver.tolerance={TOLERANCE}", ranks=ranks, OMP_NUM_THREADS="1")
+                           "--set", f"solver.tolerance={TOLERANCE}", ranks=ranks, timeout=600, OMP_NUM_THREADS="1")
         assert done.returncode == 0, done.stdout + done.stderr
         return out
 
