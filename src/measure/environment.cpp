@@ -110,6 +110,7 @@ void add_mpi(Attributes& out, const parallel::Comm& comm) {
                                                    : level == MPI_THREAD_SERIALIZED ? "serialized"
                                                    : level == MPI_THREAD_FUNNELED   ? "funneled"
                                                                                     : "single"));
+  out.emplace_back("mpi_reads_device_memory", static_cast<long>(parallel::reads_device_memory()));
   out.emplace_back("ranks", static_cast<long>(comm.size()));
 }
 

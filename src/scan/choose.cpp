@@ -113,7 +113,7 @@ Choice choose(const std::string& name, Job job, bool fused) {
   if (name == "serial") return {Engine::serial, layout(job)};
   if (name == "flat") return {Engine::flat, layout(job)};
   if (name == "chunked" || name == "auto")
-    return modelled ? fastest(job, fused, name == "chunked") : Choice{Engine::chunked, fill(job)};
+    return modelled ? fastest(job, fused, name == "chunked" || job.shared) : Choice{Engine::chunked, fill(job)};
   if (name.rfind("chunked:", 0) == 0) {
     const long chunks = std::stol(name.substr(8));
     return {Engine::chunked, std::max(1L, std::min(chunks, std::max(1L, job.length)))};

@@ -33,6 +33,8 @@ struct Job {
   long batch = 0;      ///< B of the whole run, all ranks
   int threads = 1;     ///< of one rank
   bool dense = false;  ///< whether chunk summaries cost matrix products
+  bool shared =
+      false;  ///< whether ranks share sequences: an engine that goes through time in order would let all but one wait
   // Where only time matters in the choice between engines for dense elements, what the model of their times asks:
   long dim = 0;  ///< D; 0: chunks fill lanes, whatever they cost
   bool damped = false;

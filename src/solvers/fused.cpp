@@ -21,10 +21,11 @@ scan::Job job_of(const SolverKind& kind, const deck::SolverConfig& config, long 
   job.dense = kind.linearization == Linearization::dense;
   job.damped = kind.damping == Damping::trust_region;
   job.real_bytes = real_bytes;
-  // Bounded increments depend on the chunks, a smoother goes back through them, ranks in time wait for each other, and a
-  // window's length changes: there chunks just fill lanes.
-  const bool plain = config.step_bound == "none" && !config.sigma2_adaptive && !config.smoother && time_ranks == 1 &&
-                     config.window == "full";
+  job.shared = time_ranks > 1;
+  // Bounded increments depend on the chunks, a smoother goes back through them, and a window's length changes: there chunks
+  // just fill lanes.
+  const bool plain =
+      config.step_bound == "none" && !config.sigma2_adaptive && !config.smoother && config.window == "full";
   if (plain) job.dim = dim;
   return job;
 }
