@@ -204,6 +204,7 @@ long Comm::min(long value) const { return reduce(handle_, value, MPI_LONG, MPI_M
 long Comm::sum(long value) const { return reduce(handle_, value, MPI_LONG, MPI_SUM); }
 
 void Comm::add_send(Pending& pending, const void* data, std::size_t bytes, int to) const {
+  const Clock clock(traffic_);
   in_pieces(const_cast<void*>(data), bytes, [&](void* piece, int count) {
     check(MPI_Isend(piece, count, MPI_BYTE, to, exchange_tag, handle_, &pending.requests_.emplace_back()), "MPI_Isend");
   });
@@ -212,6 +213,7 @@ void Comm::add_send(Pending& pending, const void* data, std::size_t bytes, int t
 }
 
 void Comm::add_receive(Pending& pending, void* incoming, std::size_t bytes, int from) const {
+  const Clock clock(traffic_);
   in_pieces(incoming, bytes, [&](void* piece, int count) {
     check(MPI_Irecv(piece, count, MPI_BYTE, from, exchange_tag, handle_, &pending.requests_.emplace_back()),
           "MPI_Irecv");
@@ -250,14 +252,12 @@ void Comm::exchange_all(const void* data, const std::vector<std::size_t>& bytes,
 }
 
 Pending Comm::start_sending(const void* data, std::size_t bytes, int to) const {
-  const Clock clock(traffic_);
   Pending pending(*this);
   add_send(pending, data, bytes, to);
   return pending;
 }
 
 Pending Comm::start_receiving(void* incoming, std::size_t bytes, int from) const {
-  const Clock clock(traffic_);
   Pending pending(*this);
   add_receive(pending, incoming, bytes, from);
   return pending;

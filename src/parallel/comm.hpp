@@ -157,7 +157,8 @@ class Comm {
   void exchange_all(const void* data, const std::vector<std::size_t>& bytes, void* incoming,
                     const std::vector<std::size_t>& incoming_bytes) const;
 
-  /// Of the reductions over vectors, of `exchange_bytes`, `exchange_all` and of messages that were started, since this communicator was made.
+  /// Of the reductions over vectors, of `exchange_bytes`, `exchange_all` and of messages that were started, since this
+  /// communicator was made.
   Traffic traffic() const { return traffic_; }
 
   /// One value of every rank, in rank order, on every rank. Collective.

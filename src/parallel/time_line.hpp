@@ -37,9 +37,8 @@ class TimeLine {
   long length() const { return length_; }  ///< T, of all ranks together
   Range steps() const { return steps_; }   ///< of this rank
   Range steps_of(int rank) const { return split(length_, ranks(), rank); }
-  long longest() const {
-    return row_ ? split(length_, row_->size(), 0).size() : length_;
-  }                                                             ///< steps of a rank, at most
+  /// Steps of a rank, at most.
+  long longest() const { return steps_of(0).size(); }
   bool is_first() const { return !row_ || row_->rank() == 0; }  ///< in time, which runs forward
   /// Whether another rank holds the step before this rank's first one, or the one after its last.
   bool has_previous() const { return backward_ ? later_rank() : earlier_rank(); }

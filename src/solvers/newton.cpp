@@ -556,7 +556,6 @@ void Newton<Real>::find_window_fronts(std::vector<double>& residual) {
     const bool by_far = within < slot.length && far > twice;
     if (held(slot).begin < (by_far ? far : within))
       settled_[j] = std::max(settled_[j], double(passed[by_far ? 1 : 0][j].largest));
-    residual[j] = std::max(residual[j], settled_[j]);
     next_front_[j] = within == slot.length ? slot.length : by_far ? far : std::max(0L, twice);
     reached = slot.begin + within;
   }

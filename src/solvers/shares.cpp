@@ -1,6 +1,8 @@
 #include "solvers/shares.hpp"
 
 #include <algorithm>
+#include <type_traits>
+#include <utility>
 
 #include "parallel/transfer.hpp"
 
@@ -13,90 +15,62 @@ long numbers_of(const Rows<Real>& rows) {
   return static_cast<long>(rows.extent(2));
 }
 
-/// Runs a kernel over (piece, row).
-template <class Kernel>
-void over_rows(const char* name, std::size_t pieces, long longest, const Kernel& kernel) {
-  Kokkos::parallel_for(name, Kokkos::RangePolicy<Exec>(0, static_cast<long>(pieces) * longest), kernel);
+/// Numbers of a row of a parcel.
+template <class Side>
+long numbers_of_row(const Side& side) {
+  long numbers = side.dim;
+  for (const auto& rows : side.with) numbers += numbers_of(rows);
+  return numbers;
 }
 
-}  // namespace
-
-/// Out of what is kept: of each state s_t its driver u_t, the oracle's state and the given guess go with it.
+/// Out of an iterate: of each state s_t its driver u_t, the oracle's state and the given guess go with it.
 template <class Real>
-struct Shares<Real>::Load {
-  Pieces pieces;
-  long longest, dim;
+struct Source {
+  long dim;
   Iterate<Real> iterate;
   Rows<Real> with[3];
-  Vector<Real> parcel;
 
-  KOKKOS_INLINE_FUNCTION void operator()(long index) const {
-    const Piece& piece = pieces(index / longest);
-    const long row = index % longest, t = piece.kept + row;
-    if (row >= piece.rows) return;
-    long numbers = dim;
-    for (const Rows<Real>& rows : with) numbers += static_cast<long>(rows.extent(2));
-    Real* to = &parcel(piece.offset + row * numbers);
-    for (int i = 0; i < dim; ++i) *to++ = iterate.at(t, piece.sequence, i);
+  KOKKOS_INLINE_FUNCTION void move(const SharePiece& piece, long row, Real* parcel) const {
+    const long t = piece.from + row;
+    for (int i = 0; i < dim; ++i) *parcel++ = iterate.at(t, piece.from_column, i);
     for (const Rows<Real>& rows : with)
-      for (std::size_t i = 0; i < rows.extent(2); ++i) *to++ = rows(t - 1, piece.sequence, i);
+      for (std::size_t i = 0; i < rows.extent(2); ++i) *parcel++ = rows(t - 1, piece.from_column, i);
   }
 };
 
-/// Into the share. Of the state before it only the state is of use.
+/// Into states and what goes with them. Of the state before them only the state is of use.
 template <class Real>
-struct Shares<Real>::Place {
-  Pieces pieces;
-  long longest, dim;
+struct Target {
+  long dim;
   Matrix<Real> before;
   Rows<Real> states;
   Rows<Real> with[3];
-  Vector<Real> parcel;
 
-  KOKKOS_INLINE_FUNCTION void operator()(long index) const {
-    const Piece& piece = pieces(index / longest);
-    const long row = index % longest, at = piece.worked + row;
-    if (row >= piece.rows) return;
-    long numbers = dim;
-    for (const Rows<Real>& rows : with) numbers += static_cast<long>(rows.extent(2));
-    const Real* from = &parcel(piece.offset + row * numbers);
-    for (int i = 0; i < dim; ++i) (at == 0 ? before(piece.slot, i) : states(at - 1, piece.slot, i)) = *from++;
-    if (at == 0) return;
+  KOKKOS_INLINE_FUNCTION void move(const SharePiece& piece, long row, const Real* parcel) const {
+    const long t = piece.to + row, column = piece.to_column;
+    for (int i = 0; i < dim; ++i) (t == 0 ? before(column, i) : states(t - 1, column, i)) = *parcel++;
+    if (t == 0) return;
     for (const Rows<Real>& rows : with)
-      for (std::size_t i = 0; i < rows.extent(2); ++i) rows(at - 1, piece.slot, i) = *from++;
+      for (std::size_t i = 0; i < rows.extent(2); ++i) rows(t - 1, column, i) = *parcel++;
   }
 };
 
-template <class Real>
-struct Shares<Real>::Collect {
-  Pieces pieces;
-  long longest;
-  Rows<Real> states;
-  Vector<Real> parcel;
+/// Moves the rows of all pieces between parcels and one side of the way, item (piece, row).
+template <class Real, class Side>
+struct MoveRows {
+  Kokkos::View<SharePiece*, Memory> pieces;
+  long longest, numbers;
+  Vector<Real> parcels;
+  Side side;
 
   KOKKOS_INLINE_FUNCTION void operator()(long index) const {
-    const Piece& piece = pieces(index / longest);
-    const long row = index % longest, dim = static_cast<long>(states.extent(2));
-    if (row >= piece.rows) return;
-    for (long i = 0; i < dim; ++i) parcel(piece.offset + row * dim + i) = states(piece.worked + row - 1, piece.slot, i);
+    const SharePiece& piece = pieces(index / longest);
+    const long row = index % longest;
+    if (row < piece.rows) side.move(piece, row, &parcels(piece.offset + row * numbers));
   }
 };
 
-template <class Real>
-struct Shares<Real>::Return {
-  Pieces pieces;
-  long longest;
-  Rows<Real> answer;
-  Vector<Real> parcel;
-
-  KOKKOS_INLINE_FUNCTION void operator()(long index) const {
-    const Piece& piece = pieces(index / longest);
-    const long row = index % longest, dim = static_cast<long>(answer.extent(2));
-    if (row >= piece.rows) return;
-    for (long i = 0; i < dim; ++i)
-      answer(piece.kept + row - 1, piece.sequence, i) = parcel(piece.offset + row * dim + i);
-  }
-};
+}  // namespace
 
 template <class Real>
 void Shares<Real>::lay_out(const parallel::TimeLine& works, long slots, const Kept& kept) {
@@ -127,12 +101,14 @@ parallel::Range Shares<Real>::share(const Windows::Slot& slot, int rank) const {
   return {std::min(steps.begin, slot.length), std::min(steps.end, slot.length)};
 }
 
-/// What this rank and each other have for each other: by ranks, for each in the order of slots, which both sides know.
-/// @param with_first whether the state before a share goes with it, but for s_0, which every rank has
+/// What goes between this rank and each other one: by ranks, for each in the order of slots, which both sides know. Columns
+/// are slots where steps are worked on, sequences where they are kept; rows count states from the one before either's first.
+/// @param fetching  from those who keep to those who work, with the state before each share (but s_0, which every rank has)
+/// @param kept_here  whether this rank is the one that keeps
 template <class Real>
 typename Shares<Real>::Parcels Shares<Real>::parcels(const std::vector<Windows::Slot>& slots,
-                                                     const std::vector<char>& which, bool kept_here, long numbers,
-                                                     bool with_first) const {
+                                                     const std::vector<char>& which, bool fetching, bool kept_here,
+                                                     long numbers) const {
   Parcels out;
   for (int other = 0; other < keeps_.ranks(); ++other) {
     const long before = out.numbers;
@@ -143,14 +119,18 @@ typename Shares<Real>::Parcels Shares<Real>::parcels(const std::vector<Windows::
       if (worked.empty()) continue;
       // states s_first .. s_last
       const long before_share = slots[j].begin + worked.begin;
-      const long first = std::max(kept.begin + 1, before_share + (with_first ? 0 : 1));
+      const long first = std::max(kept.begin + 1, before_share + (fetching ? 0 : 1));
       const long last = std::min(kept.end, slots[j].begin + worked.end);
       if (first > last) continue;
-      const long rows = last - first + 1;
-      out.pieces.push_back(
-          {static_cast<long>(j), slots[j].sequence, first - kept.begin, first - before_share, rows, out.numbers});
-      out.longest = std::max(out.longest, rows);
-      out.numbers += rows * numbers;
+      SharePiece piece{first - kept.begin,   slots[j].sequence, first - before_share,
+                       static_cast<long>(j), last - first + 1,  out.numbers};
+      if (!fetching) {
+        std::swap(piece.from, piece.to);
+        std::swap(piece.from_column, piece.to_column);
+      }
+      out.pieces.push_back(piece);
+      out.longest = std::max(out.longest, piece.rows);
+      out.numbers += piece.rows * numbers;
     }
     out.bytes.push_back(static_cast<std::size_t>(out.numbers - before) * sizeof(Real));
   }
@@ -167,35 +147,33 @@ typename Shares<Real>::Pieces Shares<Real>::on_device(const Parcels& parcels) {
   return pieces;
 }
 
+/// Collective: from what this rank has of it to what others get of it.
 template <class Real>
-void Shares<Real>::make_room(const Parcels& sent, const Parcels& received) {
+template <class From, class To>
+void Shares<Real>::exchange(const Parcels& sent, const From& from, const Parcels& received, const To& to) {
+  const auto move = [&](const char* name, const Parcels& parcels, const Vector<Real>& buffer, const auto& side) {
+    using Side = std::decay_t<decltype(side)>;
+    Kokkos::parallel_for(name, Kokkos::RangePolicy<Exec>(0, static_cast<long>(parcels.pieces.size()) * parcels.longest),
+                         MoveRows<Real, Side>{on_device(parcels), parcels.longest, numbers_of_row(side), buffer, side});
+  };
   if (long(sent_.extent(0)) < sent.numbers) sent_ = make_view<Vector<Real>>("parcels sent", sent.numbers);
   if (long(received_.extent(0)) < received.numbers)
     received_ = make_view<Vector<Real>>("parcels received", received.numbers);
-}
-
-template <class Real>
-void Shares<Real>::exchange(const Parcels& sent, const Parcels& received) const {
+  move("pack parcels", sent, sent_, from);
   const parallel::Mailbox<Vector<Real>> out(sent_), in(received_);
   out.fill();
   keeps_.exchange_all(out.data(), sent.bytes, in.data(), received.bytes);
   in.empty();
+  move("unpack parcels", received, received_, to);
 }
 
 template <class Real>
 void Shares<Real>::fetch(const std::vector<Windows::Slot>& slots, const std::vector<char>& moving, const Kept& kept) {
   const long dim = numbers_of(states_);
-  const Rows<Real>& given = kept.iterate.guess.given;
-  const long numbers = dim + numbers_of(kept.drivers) + numbers_of(kept.oracle) + numbers_of(given);
-  const Parcels sent = parcels(slots, moving, true, numbers, true),
-                received = parcels(slots, moving, false, numbers, true);
-  make_room(sent, received);
-  over_rows("load parcels", sent.pieces.size(), sent.longest,
-            Load{on_device(sent), sent.longest, dim, kept.iterate, {kept.drivers, kept.oracle, given}, sent_});
-  exchange(sent, received);
-  over_rows(
-      "place parcels", received.pieces.size(), received.longest,
-      Place{on_device(received), received.longest, dim, before_, states_, {drivers_, oracle_, guess_}, received_});
+  const Source<Real> from{dim, kept.iterate, {kept.drivers, kept.oracle, kept.iterate.guess.given}};
+  const Target<Real> to{dim, before_, states_, {drivers_, oracle_, guess_}};
+  const long numbers = numbers_of_row(from);
+  exchange(parcels(slots, moving, true, true, numbers), from, parcels(slots, moving, true, false, numbers), to);
   for (std::size_t j = 0; j < slots.size(); ++j)
     if (moving[j] && slots[j].begin + share(slots[j]).begin == 0)
       Kokkos::deep_copy(Exec(), Kokkos::subview(before_, j, Kokkos::ALL),
@@ -207,12 +185,8 @@ template <class Real>
 void Shares<Real>::deliver(const std::vector<Windows::Slot>& slots, const std::vector<char>& leaving,
                            const Rows<Real>& answer) {
   const long dim = numbers_of(states_);
-  const Parcels sent = parcels(slots, leaving, false, dim, false), received = parcels(slots, leaving, true, dim, false);
-  make_room(sent, received);
-  over_rows("collect states", sent.pieces.size(), sent.longest, Collect{on_device(sent), sent.longest, states_, sent_});
-  exchange(sent, received);
-  over_rows("return states", received.pieces.size(), received.longest,
-            Return{on_device(received), received.longest, answer, received_});
+  exchange(parcels(slots, leaving, false, false, dim), Source<Real>{dim, iterate(), {}},
+           parcels(slots, leaving, false, true, dim), Target<Real>{dim, {}, answer, {}});
   Exec().fence();
 }
 

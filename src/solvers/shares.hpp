@@ -14,6 +14,13 @@
 
 namespace elkhorn::solvers {
 
+/// States of a slot, and what goes with them, on their way from a row and column to another.
+struct SharePiece {
+  long from, from_column, to,
+      to_column;  ///< rows are states: 0 is the one before the first that is kept or worked on
+  long rows, offset;
+};
+
 template <class Real>
 class Shares {
  public:
@@ -46,30 +53,19 @@ class Shares {
   Iterate<Real> iterate() const;
 
  private:
-  /// Rows of a slot that go from the rank that keeps them to one that works on them, or back.
-  struct Piece {
-    long slot, sequence;
-    long kept,
-        worked;  ///< the first of them, in states from s_0 of the segment, of the share: 0 is the one before its first
-    long rows, offset;
-  };
-  using Pieces = Kokkos::View<Piece*, Memory>;
+  using Pieces = Kokkos::View<SharePiece*, Memory>;
   struct Parcels {
-    std::vector<Piece> pieces;
+    std::vector<SharePiece> pieces;
     std::vector<std::size_t> bytes;  ///< by rank
     long longest = 1, numbers = 0;
   };
-  struct Load;
-  struct Place;
-  struct Collect;
-  struct Return;
 
   parallel::Range share(const Windows::Slot& slot, int rank) const;
-  Parcels parcels(const std::vector<Windows::Slot>& slots, const std::vector<char>& which, bool kept_here, long numbers,
-                  bool with_first) const;
+  Parcels parcels(const std::vector<Windows::Slot>& slots, const std::vector<char>& which, bool fetching,
+                  bool kept_here, long numbers) const;
   static Pieces on_device(const Parcels& parcels);
-  void exchange(const Parcels& sent, const Parcels& received) const;
-  void make_room(const Parcels& sent, const Parcels& received);
+  template <class From, class To>
+  void exchange(const Parcels& sent, const From& from, const Parcels& received, const To& to);
 
   parallel::TimeLine keeps_, works_;
   Rows<Real> drivers_, oracle_, guess_, states_;
