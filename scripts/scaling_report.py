@@ -48,6 +48,7 @@ def rows_of(study):
                 "work": case.work, "scan": case.scan, "time_s": case.time_median_s if measured else math.nan,
                 "low_s": case.time_ci_low_s, "high_s": case.time_ci_high_s,
                 "communication": communication_share(case),
+                "communication_least": getattr(case, "communication_share_least", math.nan),
                 "messages_per_iteration": getattr(case, "messages_per_iteration", -1),
                 "bytes_per_iteration": getattr(case, "bytes_per_iteration", -1), "load": load,
                 "oversubscribed": load > 1.0 + 1e-9,

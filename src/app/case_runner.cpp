@@ -538,8 +538,11 @@ void CaseRunner::RunningCase<Real>::finish() {
   if (runner_.energy_.available()) result.energy_j = joules / static_cast<double>(result.samples);
   result.messages_per_iteration = comm_.max(traffic.messages);
   result.bytes_per_iteration = comm_.max(traffic.bytes);
-  if (!result.time_s.empty())
-    result.communication_share = comm_.max(std::min(1.0, communication_s / result.time_s.back()));
+  if (!result.time_s.empty()) {
+    const double share = std::min(1.0, communication_s / result.time_s.back());
+    result.communication_share = comm_.max(share);
+    result.communication_share_least = comm_.min(share);
+  }
   if (iterative_ && c.history)
     result.history = gather_history(comm_, recording.history, c.batch, c.solver.sigma2_adaptive, speaks);
   if (c.states) result.states = gather_states(comm_, solver_->states(), c, mine_);

@@ -383,15 +383,15 @@ void Scan<Element>::chunked(const Element& element, const Active& active) const 
   const detail::LaneItems<Element> base{element,    map_,      active,    workspace_, states_,
                                         summaries_, incoming_, outgoing_, {}};
   const Kokkos::RangePolicy<Exec> lanes(0, base.items());
-  // The state before this rank travels while chunks are summarised, the one after it while they are finished.
+  // The state before this rank travels while chunks are summarised. The one after it has left before they are finished: a
+  // message too long for MPI to keep a copy of moves only while its sender is in MPI, and the next rank waits for it.
   parallel::Arrival<Matrix<Real>> arrival(line_, incoming_);
   Kokkos::parallel_for("scan summarise", lanes, detail::Summarise<Element>{base});
   arrival.wait();
   Kokkos::parallel_for("scan summaries", Kokkos::RangePolicy<Exec>(0, map_.batch * element.slots()),
                        detail::ScanSummaries<Element>{base});
-  parallel::Departure<Matrix<Real>> departure(line_, outgoing_);
+  parallel::Departure<Matrix<Real>>(line_, outgoing_).wait();
   Kokkos::parallel_for("scan finish", lanes, detail::Finish<Element, false>{base});
-  departure.wait();
 }
 
 }  // namespace elkhorn::scan
