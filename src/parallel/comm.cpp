@@ -1,6 +1,9 @@
 #include "parallel/comm.hpp"
 
+#include <sched.h>
+
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -27,9 +30,53 @@ void in_pieces(void* data, std::size_t bytes, Send&& send) {
     send(at + done, static_cast<int>(std::min(piece_bytes, bytes - done)));
 }
 
+/// Whether the ranks of a host wait for each other on too few processors; see Session.
+bool crowded = false;
+
+/// Of all ranks of this host together: more ranks than hardware threads that they may run on.
+bool ranks_share_processors() {
+  MPI_Comm host = MPI_COMM_NULL;
+  check(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host), "MPI_Comm_split_type");
+  int ranks = 0, known = 0;
+  check(MPI_Comm_size(host, &ranks), "MPI_Comm_size");
+  std::array<unsigned char, 1024> allowed{};  // 8192 hardware threads
+  known = sched_getaffinity(0, allowed.size(), reinterpret_cast<cpu_set_t*>(allowed.data())) == 0;
+  check(MPI_Allreduce(MPI_IN_PLACE, &known, 1, MPI_INT, MPI_MIN, host), "MPI_Allreduce");
+  check(MPI_Allreduce(MPI_IN_PLACE, allowed.data(), static_cast<int>(allowed.size()), MPI_BYTE, MPI_BOR, host),
+        "MPI_Allreduce");
+  check(MPI_Comm_free(&host), "MPI_Comm_free");
+  int processors = 0;
+  for (const unsigned char eight : allowed)
+    for (int bit = 0; bit < 8; ++bit) processors += eight >> bit & 1;
+  return known != 0 && ranks > processors;
+}
+
+void wait_for(int count, MPI_Request* requests) {
+  if (!crowded) return check(MPI_Waitall(count, requests, MPI_STATUSES_IGNORE), "MPI_Waitall");
+  for (int done = 0;;) {
+    check(MPI_Testall(count, requests, &done, MPI_STATUSES_IGNORE), "MPI_Testall");
+    if (done) return;
+    sched_yield();
+  }
+}
+
+/// A collective operation, as its twin that does not block where waiting is to leave the processor to others.
+template <class Collective, class Twin, class... Arguments>
+void together(const char* name, Collective collective, Twin twin, MPI_Comm comm, Arguments... arguments) {
+  if (!crowded) return check(collective(arguments..., comm), name);
+  MPI_Request request = MPI_REQUEST_NULL;
+  check(twin(arguments..., comm, &request), name);
+  wait_for(1, &request);
+}
+
+template <class T>
+void reduce(MPI_Comm comm, T* values, std::size_t count, MPI_Datatype type, MPI_Op op) {
+  together("MPI_Allreduce", MPI_Allreduce, MPI_Iallreduce, comm, MPI_IN_PLACE, values, static_cast<int>(count), type,
+           op);
+}
 template <class T>
 T reduce(MPI_Comm comm, T value, MPI_Datatype type, MPI_Op op) {
-  check(MPI_Allreduce(MPI_IN_PLACE, &value, 1, type, op, comm), "MPI_Allreduce");
+  reduce(comm, &value, 1, type, op);
   return value;
 }
 
@@ -72,6 +119,7 @@ Session::Session(int& argc, char**& argv) {
     if (owner_) MPI_Finalize();
     throw MpiError("this MPI library offers no MPI_THREAD_FUNNELED, which threads inside a rank need");
   }
+  crowded = ranks_share_processors();
 }
 
 Session::~Session() {
@@ -153,11 +201,12 @@ Comm Comm::split_by_node() const {
   return Comm(part, Adopt{});
 }
 
-void Comm::barrier() const { check(MPI_Barrier(handle_), "MPI_Barrier"); }
+void Comm::barrier() const { together("MPI_Barrier", MPI_Barrier, MPI_Ibarrier, handle_); }
 
 void Comm::broadcast_bytes(void* data, std::size_t bytes, int root) const {
-  in_pieces(data, bytes,
-            [&](void* piece, int count) { check(MPI_Bcast(piece, count, MPI_BYTE, root, handle_), "MPI_Bcast"); });
+  in_pieces(data, bytes, [&](void* piece, int count) {
+    together("MPI_Bcast", MPI_Bcast, MPI_Ibcast, handle_, piece, count, MPI_BYTE, root);
+  });
 }
 
 std::string Comm::broadcast(std::string text, int root) const {
@@ -176,8 +225,7 @@ std::vector<double> Comm::max(const std::vector<double>& values) const {
     both[i] = nan ? -std::numeric_limits<double>::infinity() : values[i];
     both[n + i] = nan ? 1 : 0;
   }
-  check(MPI_Allreduce(MPI_IN_PLACE, both.data(), static_cast<int>(2 * n), MPI_DOUBLE, MPI_MAX, handle_),
-        "MPI_Allreduce");
+  reduce(handle_, both.data(), 2 * n, MPI_DOUBLE, MPI_MAX);
   ++traffic_.messages;
   traffic_.bytes += static_cast<long>(2 * n * sizeof(double));
   for (std::size_t i = 0; i < n; ++i)
@@ -189,8 +237,7 @@ std::vector<double> Comm::max(const std::vector<double>& values) const {
 std::vector<double> Comm::sum(const std::vector<double>& values) const {
   const Clock clock(traffic_);
   std::vector<double> out = values;
-  check(MPI_Allreduce(MPI_IN_PLACE, out.data(), static_cast<int>(out.size()), MPI_DOUBLE, MPI_SUM, handle_),
-        "MPI_Allreduce");
+  reduce(handle_, out.data(), out.size(), MPI_DOUBLE, MPI_SUM);
   ++traffic_.messages;
   traffic_.bytes += static_cast<long>(out.size() * sizeof(double));
   return out;
@@ -275,7 +322,7 @@ Pending& Pending::operator=(Pending&& other) noexcept {
 void Pending::wait() {
   if (requests_.empty()) return;
   const Clock clock(comm_->traffic_);
-  check(MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE), "MPI_Waitall");
+  wait_for(static_cast<int>(requests_.size()), requests_.data());
   requests_.clear();
 }
 
@@ -288,7 +335,7 @@ void Pending::give_up() noexcept {
 
 void Comm::allgather_bytes(const void* value, void* all, std::size_t bytes) const {
   const int count = static_cast<int>(bytes);
-  check(MPI_Allgather(value, count, MPI_BYTE, all, count, MPI_BYTE, handle_), "MPI_Allgather");
+  together("MPI_Allgather", MPI_Allgather, MPI_Iallgather, handle_, value, count, MPI_BYTE, all, count, MPI_BYTE);
 }
 
 void Comm::gather_bytes(const void* mine, const std::vector<std::size_t>& bytes, void* all) const {
@@ -296,7 +343,9 @@ void Comm::gather_bytes(const void* mine, const std::vector<std::size_t>& bytes,
   if (!is_root()) {
     // MPI-3 takes const buffers; in_pieces is shared with the broadcast, which writes.
     in_pieces(const_cast<void*>(mine), bytes[static_cast<std::size_t>(rank_)], [&](void* piece, int count) {
-      check(MPI_Send(piece, count, MPI_BYTE, 0, gather_tag, handle_), "MPI_Send");
+      MPI_Request request = MPI_REQUEST_NULL;
+      check(MPI_Isend(piece, count, MPI_BYTE, 0, gather_tag, handle_, &request), "MPI_Isend");
+      wait_for(1, &request);
     });
     return;
   }
@@ -306,7 +355,9 @@ void Comm::gather_bytes(const void* mine, const std::vector<std::size_t>& bytes,
   for (int from = 1; from < size_; ++from) {
     const std::size_t length = bytes[static_cast<std::size_t>(from)];
     in_pieces(at, length, [&](void* piece, int count) {
-      check(MPI_Recv(piece, count, MPI_BYTE, from, gather_tag, handle_, MPI_STATUS_IGNORE), "MPI_Recv");
+      MPI_Request request = MPI_REQUEST_NULL;
+      check(MPI_Irecv(piece, count, MPI_BYTE, from, gather_tag, handle_, &request), "MPI_Irecv");
+      wait_for(1, &request);
     });
     at += length;
   }
