@@ -51,4 +51,25 @@ View make_view(const std::string& label, Extents... extents) {
   return View(Kokkos::view_alloc(Kokkos::WithoutInitializing, label), static_cast<size_t>(extents)...);
 }
 
+/// Memory of an array whose extents change from time to time: used again where it suffices, so that it is touched first once.
+template <class Real>
+class Reserve {
+ public:
+  /// An uninitialised array of that many numbers, laid out as `View`; the one before it is gone.
+  template <class View, class... Extents>
+  View view(const std::string& label, Extents... extents) {
+    hold(label, (static_cast<size_t>(extents) * ...));
+    return View(memory_.data(), static_cast<size_t>(extents)...);
+  }
+  /// Makes room for so many numbers without giving up what is there, if that suffices.
+  void hold(const std::string& label, size_t numbers) {
+    if (memory_.size() >= numbers) return;
+    memory_ = Vector<Real>();  // first, so that both never exist at once
+    memory_ = make_view<Vector<Real>>(label, numbers);
+  }
+
+ private:
+  Vector<Real> memory_;
+};
+
 }  // namespace elkhorn

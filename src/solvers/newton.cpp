@@ -26,6 +26,8 @@ namespace tuning {
 constexpr long first_dense_window = 32, first_diagonal_window = 128, smallest_window = 8;
 /// Panels of a window should stay in cache (hosts: 4 MiB a thread) or fill the device.
 inline double frame_bytes(int threads) { return exec_is_host ? 4194304.0 * std::max(1, threads) : 268435456.0; }
+/// A pass that takes blocks of steps through all it does needs no cache for the window; memory is to be left for others.
+constexpr double fused_frame_bytes = 268435456.0;
 /// Launching and joining the kernels of an iteration, in floating-point operations of the evaluation.
 inline double launch_flops(int threads) { return exec_is_host ? 2.5e5 * std::max(1, threads) : 1e8; }
 }  // namespace tuning
@@ -261,9 +263,10 @@ WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& confi
   const long balanced = static_cast<long>(cost.parameter_bytes / step_bytes);
   model.smallest = tuning::smallest_window;
   model.start = std::max(dense ? tuning::first_dense_window : tuning::first_diagonal_window, balanced / 2);
-  model.largest = std::max({model.start, balanced, static_cast<long>(tuning::frame_bytes(cost.threads) / step_bytes)});
-  // Diagonal solvers do simple operations, which processors do faster, and twice as many at half the precision.
-  const double pace = dense ? 1 : 16 / cost.real_bytes;
+  const double room = cost.fused ? tuning::fused_frame_bytes : tuning::frame_bytes(cost.threads);
+  model.largest = std::max({model.start, balanced, static_cast<long>(room / step_bytes)});
+  // Fused passes and diagonal solvers do simple operations, which processors do faster, twice as many at half the precision.
+  const double pace = dense && !cost.fused ? 1 : 16 / cost.real_bytes;
   model.overhead = pace * tuning::launch_flops(cost.threads) / (cost.step_flops * double(cost.batch));
   return model;
 }
@@ -297,11 +300,12 @@ void Newton<Real>::allocate(const scan::LaneMap& map) {
   // Where iterations are fused, residuals and Jacobians are those of one block a thread.
   const long rows = fuses_ ? scan::buffers() : G;
   const long steps = fuses_ ? std::min(fused_block_length(dim + J, sizeof(Real)), L) : L;
-  states_.sides[0] = states_.sides[1] = make_view<scan::Panel<Real>>("states", G, L + 1, dim, lane_width);
-  inputs_ = make_view<scan::Panel<Real>>("inputs", G, L, input_numbers(), lane_width);
+  using Panel = scan::Panel<Real>;
+  states_.sides[0] = states_.sides[1] = reserves_.states.template view<Panel>("states", G, L + 1, dim, lane_width);
+  inputs_ = reserves_.inputs.template view<Panel>("inputs", G, L, input_numbers(), lane_width);
   if (projects_) Kokkos::deep_copy(Exec(), inputs_, Real(0));  // padding gets no projections
-  residual_ = make_view<scan::Panel<Real>>("residual", rows, steps, dim, lane_width);
-  jacobian_ = make_view<scan::Panel<Real>>("jacobian", rows, steps, J, lane_width);
+  residual_ = reserves_.residual.template view<Panel>("residual", rows, steps, dim, lane_width);
+  jacobian_ = reserves_.jacobian.template view<Panel>("jacobian", rows, steps, J, lane_width);
   worst_ = make_view<LaneNumbers<Real>>("worst", G, blocks(L), lane_width);
   resets_ = make_view<LaneNumbers<int>>("resets", G, blocks(L), lane_width);
   lane_numbers_ = make_view<Vector<Real>>("lane numbers", G * lane_width);
@@ -310,11 +314,9 @@ void Newton<Real>::allocate(const scan::LaneMap& map) {
   moved_ = make_view<LaneNumbers<Real>>("moved", G, blocks(L), lane_width);
   states_.side = Vector<int>("side", std::size_t(G));  // zeros
   const long T = instance_.length(), B = instance_.batch();
-  const long answer = drops_ ? 0 : T * B * dim;
-  spare_ = make_view<Vector<Real>>("next states", std::max(long(states_.sides[0].size()), answer));
-  states_.sides[1] =
-      scan::Panel<Real>(spare_.data(), std::size_t(G), std::size_t(L + 1), std::size_t(dim), std::size_t(lane_width));
-  if (!drops_) iterate_.answer = answer_ = Rows<Real>(spare_.data(), std::size_t(T), std::size_t(B), std::size_t(dim));
+  if (!drops_) reserves_.next.hold("next states", T * B * dim);
+  states_.sides[1] = reserves_.next.template view<Panel>("next states", G, L + 1, dim, lane_width);
+  if (!drops_) iterate_.answer = answer_ = reserves_.next.template view<Rows<Real>>("next states", T, B, dim);
 }
 
 /// Panels and the scan for the slots there are now. Chunks are chosen by the width alone, so that dropping finished
@@ -854,6 +856,7 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
         for (long j = 0; j < slots(); ++j)
           if (status.active[static_cast<std::size_t>(sequence(j))])
             windows_.passed(static_cast<std::size_t>(j), passed_[static_cast<std::size_t>(j)]);
+        windows_.all_passed();
         move_windows(status, recording, watch);
         moves_ = line_.traffic() - look;  // this look was for a move
       }

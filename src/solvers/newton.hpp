@@ -146,7 +146,10 @@ class Newton : public Solver<Real> {
   Trust<Real> trust_;
   std::unique_ptr<IncrementScan<Real>> scan_;  ///< of separate passes
   std::unique_ptr<FusedPass<Real>> fused_;     ///< or nothing
-  Vector<Real> spare_;  ///< memory of side 1 of the states, and of the answer where sequences stay in the frame
+  struct {
+    Reserve<Real> states, inputs, residual, jacobian;
+    Reserve<Real> next;  ///< side 1 of the states, and the answer where sequences stay in the frame
+  } reserves_;
   Rows<Real> answer_;
 };
 

@@ -13,6 +13,10 @@ namespace {
 // Where whole windows settle, a wider one saves iterations and may cost a little more (costs are coarse there: a window
 // takes four iterations or five); one that is much better is widened at once by twice as much.
 constexpr double measured_widths = 2, much_better = 0.8, better = 0.97, no_worse = 1.15, stalled = 2.5;
+/// Where whole windows of so many widths in turn have settled at the price of the narrowest, the next one is up to `leap`
+/// times as wide, but no wider than `reach` times what is settled: should it fail, it has cost a few passes of that at most.
+constexpr int steady = 2;
+constexpr long leap = 64, reach = 8;
 /// Before anything is known, a front that has not crossed a quarter of its window in so many iterations has stalled, unless
 /// that is as fast as a step an iteration, which exact prefixes alone give.
 constexpr long patience = 48;
@@ -73,21 +77,33 @@ void Windows::stop_stalls(Progress& p) {
   const bool unknown = search_.best_cost == 0;
   const bool stalls = unknown ? p.iterations >= std::max(patience, p.width / 4) && advance < double(p.width) / 4
                               : p.iterations >= 8 && p.stuck >= stuck_after && cost > stalled * search_.best_cost;
-  if (!stalls) return;
+  const bool fails = leaps() && search_.width > search_.best && cost > stalled * search_.best_cost &&
+                     double(p.iterations) > stalled * search_.best_iterations;
+  if (!stalls && !fails) return;
   p.restart = true;
   if (search_.width > search_.best) {  // a trial stalls: it ends for all
     search_.growing = false;
+    search_.steady = 0;
     measure(search_.best);
   } else {
     resize(p, p.width / 2);
   }
 }
 
-/// Hill-climbs the cost a step of progress over widths, by factors of two; of a fixed width there is nothing to search.
+bool Windows::leaps() const { return search_.steady >= steady; }
+
+/// Hill-climbs the cost a step of progress over widths; of a fixed width there is nothing to search.
 void Windows::search() {
   double live = 0;
-  for (const Slot& slot : slots_) live += progress_[static_cast<std::size_t>(slot.sequence)].finished == 0;
-  if (live == 0 || search_.advance < (search_.whole ? 2 : 1) * measured_widths * double(search_.width) * live) return;
+  long behind = length_;  // of all fronts
+  for (const Slot& slot : slots_) {
+    const Progress& p = progress_[static_cast<std::size_t>(slot.sequence)];
+    if (p.finished > 0) continue;
+    live += 1;
+    behind = std::min(behind, p.front);
+  }
+  const double widths = leaps() ? 1 : (search_.whole ? 2 : 1) * measured_widths;
+  if (live == 0 || search_.advance < widths * double(search_.width) * live) return;
   const double cost = search_.iterations * (double(search_.width) + model_.overhead) / search_.advance;
   // A front that creeps within its window gains nothing from steps further ahead, unless iterations themselves cost more.
   // Windows that settle as a whole, or are a third behind their front whenever they move.
@@ -96,12 +112,20 @@ void Windows::search() {
   search_.whole = mostly_whole && !model_.eager;
   const bool worth_growing = model_.eager || mostly_whole || model_.overhead > double(search_.width);
   const bool pays = mostly_whole && search_.best_cost > 0 && cost < much_better * search_.best_cost;
-  const auto wider = [&] { return search_.growing && worth_growing ? (pays ? 4 : 2) * search_.width : search_.width; };
+  const auto wider = [&] {
+    if (!search_.growing || !worth_growing) return search_.width;
+    const long at_once = (pays ? 4 : 2) * search_.width;
+    const long far = leaps() ? std::max(at_once, std::min(leap * search_.width, reach * behind)) : at_once;
+    return std::min(far, length_ - behind);
+  };
   if (search_.best_cost == 0 || cost < (mostly_whole ? no_worse : better) * search_.best_cost) {
+    search_.steady = mostly_whole && search_.best_cost > 0 ? search_.steady + (search_.width > search_.best) : 0;
     search_.best = search_.width;
     search_.best_cost = cost;
+    search_.best_iterations = search_.iterations / search_.advance * double(search_.width);
     return measure(wider());
   }
+  search_.steady = 0;
   if (search_.width != search_.best) {
     search_.growing = false;
     return measure(search_.best);
@@ -157,6 +181,10 @@ void Windows::passed(std::size_t slot, long front) {
   p.wasted = model_.move_cost;
   p.waits = false;
   ++search_.wholes;
+}
+
+void Windows::all_passed() {
+  if (leaps()) search();  // an iteration of the next window would be in the frame of this one
 }
 
 Windows::Slot Windows::next_slot(const Slot& slot) const {

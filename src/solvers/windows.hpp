@@ -51,6 +51,8 @@ class Windows {
 
   /// Tells that the window of a slot is settled as it is, without another iteration.
   void passed(std::size_t slot, long front);
+  /// After `passed` of all slots that are not finished.
+  void all_passed();
 
   struct Change {
     bool reframe = false;      ///< the slots or the frame's width changed: everything is to be packed anew
@@ -72,6 +74,8 @@ class Windows {
     bool growing = true;
     bool whole = false;  ///< whether the last width's windows settled as a whole, in few iterations: measure longer
     int measured = 0;    ///< how often the best width was measured again
+    int steady = 0;      ///< how often in turn wider windows settled as a whole and cost no more
+    double best_iterations = 0;  ///< a width of progress
     // with this width, over all sequences:
     double iterations = 0, advance = 0;
     long wholes = 0, moves = 0;  ///< windows that settled as a whole, and how often one moved
@@ -93,6 +97,7 @@ class Windows {
   };
   void measure(long width);
   void search();
+  bool leaps() const;
   void stop_stalls(Progress& p);
   void resize(Progress& p, long width) const;
   double iterations_left(double residual, double before) const;

@@ -61,6 +61,26 @@ TEST(Windows, GrowToTheLargestWhereWholeWindowsSettleAtOnce) {
   EXPECT_LE(run.work, 8);
 }
 
+TEST(Windows, LeapWhereOneWidthAfterTheOtherSettlesAtOnce) {
+  WindowModel model = automatic();
+  model.largest = 1000000;
+  int age = 0;
+  const Walked run = simulate(model, 1000000, [&](long width) { return ++age % 5 == 0 ? double(width) : 0.0; });
+  EXPECT_LE(run.iterations, 100);
+  EXPECT_LE(run.work, 5.1);
+  EXPECT_GE(run.last_width, 100000);
+}
+
+TEST(Windows, LoseLittleByALeapThatFails) {
+  WindowModel model = automatic();
+  model.largest = 1000000;
+  int age = 0;
+  const auto whole_up_to = [&](long width) { return width > 5000 ? 10.0 : ++age % 5 == 0 ? double(width) : 0.0; };
+  const Walked run = simulate(model, 300000, whole_up_to);
+  EXPECT_LE(run.last_width, 5000);
+  EXPECT_LE(run.work, 7);
+}
+
 TEST(Windows, StayNarrowWhereTheFrontCreeps) {
   const auto creeps = [](long width) { return std::min(double(width) / 5, 13.0); };
   const Walked run = simulate(automatic(), 100000, creeps);
