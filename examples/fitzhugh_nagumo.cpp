@@ -57,7 +57,7 @@ struct FitzHughNagumoCell {
 Shape inspect_fitzhugh_nagumo(const deck::Case& c) {
   if (c.state_dim % 2 != 0) throw InputError(c.origin("system.state_dim"), "must be even: a unit has two states");
   inspect_initial_state(c, c.state_dim);
-  return {c.state_dim, c.state_dim / 2, inspect_drivers(c, c.state_dim / 2, 0).steps};
+  return {c.state_dim, c.state_dim / 2, inspect_drivers(c, c.state_dim / 2, 0)};
 }
 
 /// The cell and the data of the sequences of this rank.

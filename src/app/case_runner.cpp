@@ -140,28 +140,38 @@ History gather_history(const parallel::Comm& comm, const History& mine, long bat
   return all;
 }
 
-/// States of all ranks as (T, B, D) on rank 0. Collective.
+/// States of all ranks as (T, B, D) to rank 0, in pieces that take little memory beside them. Collective.
 template <class Real>
-std::vector<double> gather_states(const parallel::Comm& comm, const Rows<Real>& states, const deck::Case& c,
-                                  parallel::Range mine) {
-  const auto host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), states);
-  std::vector<double> numbers(host.size());
-  for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<double>(host.data()[i]);
-  const std::vector<double> parts = comm.gather(numbers);
-  const std::vector<parallel::Range> sequences = comm.allgather(mine);
-  if (!comm.is_root()) return {};
+void gather_states(const parallel::Comm& comm, const Rows<Real>& states, const deck::Case& c, parallel::Range sequences,
+                   parallel::Range steps, const CaseRunner::StatesSink& sink) {
   const long D = static_cast<long>(states.extent(2));
-  std::vector<double> all(parts.size());
-  std::size_t next = 0;
-  for (int rank = 0; rank < comm.size(); ++rank) {
-    const parallel::RankGrid grid = parallel::rank_grid(comm.size(), rank, c.time_ranks);
-    const parallel::Range range = sequences[static_cast<std::size_t>(rank)];
-    const parallel::Range steps = parallel::split(c.length, grid.time_ranks, grid.time_index);
-    for (long t = steps.begin; t < steps.end; ++t)
-      for (long b = range.begin; b < range.end; ++b)
-        for (long i = 0; i < D; ++i) all[static_cast<std::size_t>((t * c.batch + b) * D + i)] = parts[next++];
+  const std::vector<parallel::Range> all_sequences = comm.allgather(sequences), all_steps = comm.allgather(steps);
+  constexpr long numbers = 1L << 19;
+  const long piece = std::max(1L, numbers / std::max(1L, c.batch * D));
+  const auto within = [](parallel::Range range, long first, long end) {
+    return parallel::Range{std::clamp(first, range.begin, range.end), std::clamp(end, range.begin, range.end)};
+  };
+  for (long first = 0; first < c.length; first += piece) {
+    const long end = std::min(c.length, first + piece);
+    const parallel::Range here = within(steps, first, end);
+    const auto host = Kokkos::create_mirror_view_and_copy(
+        Kokkos::HostSpace(), Kokkos::subview(states, std::make_pair(here.begin - steps.begin, here.end - steps.begin),
+                                             Kokkos::ALL, Kokkos::ALL));
+    std::vector<double> mine(host.size());
+    for (std::size_t i = 0; i < mine.size(); ++i) mine[i] = static_cast<double>(host.data()[i]);
+    const std::vector<double> parts = comm.gather(mine);
+    if (!comm.is_root()) continue;
+    std::vector<double> rows(parts.size());
+    std::size_t next = 0;
+    for (std::size_t rank = 0; rank < all_steps.size(); ++rank) {
+      const parallel::Range theirs = within(all_steps[rank], first, end);
+      for (long t = theirs.begin; t < theirs.end; ++t)
+        for (long b = all_sequences[rank].begin; b < all_sequences[rank].end; ++b)
+          for (long i = 0; i < D; ++i)
+            rows[static_cast<std::size_t>(((t - first) * c.batch + b) * D + i)] = parts[next++];
+    }
+    sink(rows);
   }
-  return all;
 }
 
 /// For tests of what happens to the job: ELKHORN_FAULT = "throw:RANK:CASE" or "exit:RANK:CASE" makes that rank fail in
@@ -235,6 +245,9 @@ class CaseRunner::Running {
   /// A sample; after the last one the history, the validation and the verdict.
   virtual void take() = 0;
 
+  /// Collective, of a finished case.
+  virtual GatherStates states_to_keep() = 0;
+
   const deck::Case& which() const { return case_; }
   bool finished() const { return finished_; }
 
@@ -260,6 +273,11 @@ class CaseRunner::RunningCase final : public Running {
 
   void begin() override;
   void take() override;
+  GatherStates states_to_keep() override {
+    if (!keeps_states_) return {};
+    return
+        [this](const StatesSink& sink) { gather_states(comm_, solver_->states(), case_, mine_, line_.steps(), sink); };
+  }
 
  private:
   void finish();
@@ -300,6 +318,7 @@ class CaseRunner::RunningCase final : public Running {
   std::optional<measure::Sampler> sampler_;
   measure::QuietWatch::Reading quiet_from_;
   double energy_j_ = 0;  ///< of all samples, this rank's host
+  bool keeps_states_ = false;
 };
 
 CaseRunner::CaseRunner(const parallel::Comm& comm, Conditions conditions)
@@ -362,10 +381,8 @@ void CaseRunner::run_together(const std::vector<const deck::Case*>& cases, const
         ++i;
         continue;
       }
-      const deck::Case& c = running[i]->which();
-      CaseResult result = std::move(running[i]->result);
+      go_on = done(running[i]->which(), std::move(running[i]->result), running[i]->states_to_keep());
       running.erase(running.begin() + static_cast<std::ptrdiff_t>(i));  // its memory goes before the next turn
-      go_on = done(c, std::move(result));
     }
   }
 }
@@ -383,15 +400,17 @@ solvers::Setup<Real> CaseRunner::RunningCase<Real>::setup_of_case() const {
   if (c.solver.guess == "previous") {
     setup.guess = problem_->previous;
   } else if (systems::names_file(c.solver.guess)) {
-    const record::Array a = systems::read_reference(c.solver.guess, c.origin("solver.guess"), {2, 3});
-    const bool each = a.shape.size() == 3;
+    const systems::ArrayFile a(c.solver.guess, c.origin("solver.guess"), {2, 3});
+    const bool each = a.shape().size() == 3;
     setup.guess = make_view<Rows<Real>>("guess", steps.size(), mine_.size(), c.state_dim);
     const auto host = Kokkos::create_mirror_view(setup.guess);
-    for (long t = steps.begin; t < steps.end; ++t)
-      for (long b = mine_.begin; b < mine_.end; ++b)
-        for (long i = 0; i < c.state_dim; ++i)
-          host(t - steps.begin, b - mine_.begin, i) =
-              static_cast<Real>(a.values[static_cast<std::size_t>((each ? t * c.batch + b : t) * c.state_dim + i)]);
+    a.in_pieces(steps.end, [&](long first, const record::Array& rows) {
+      for (long t = std::max(first, steps.begin); t < first + rows.shape[0]; ++t)
+        for (long b = mine_.begin; b < mine_.end; ++b)
+          for (long i = 0; i < c.state_dim; ++i)
+            host(t - steps.begin, b - mine_.begin, i) = static_cast<Real>(rows.values[static_cast<std::size_t>(
+                ((t - first) * (each ? c.batch : 1) + (each ? b : 0)) * c.state_dim + i)]);
+    });
     Kokkos::deep_copy(setup.guess, host);
   }
   return setup;
@@ -545,7 +564,7 @@ void CaseRunner::RunningCase<Real>::finish() {
   }
   if (iterative_ && c.history)
     result.history = gather_history(comm_, recording.history, c.batch, c.solver.sigma2_adaptive, speaks);
-  if (c.states) result.states = gather_states(comm_, solver_->states(), c, mine_);
+  keeps_states_ = c.states;
 
   add_roof();
   add_status(largest_state, unconverged, healing);

@@ -33,8 +33,12 @@ class CaseRunner {
   /// Tells how much of a solve is done while it runs, 0 to 1; on rank 0 is enough.
   void show_progress(std::function<void(double)> progress) { progress_ = std::move(progress); }
 
-  /// Gets a case and its result as soon as it is complete; on false the others are given up.
-  using Done = std::function<bool(const deck::Case&, record::CaseResult)>;
+  /// Gets the states of a case on rank 0, (steps, B, D) row by row, in pieces of steps in time order.
+  using StatesSink = std::function<void(const std::vector<double>&)>;
+  /// Collective: brings the states of all ranks to the sink. Empty where a case has none to keep.
+  using GatherStates = std::function<void(const StatesSink&)>;
+  /// Gets a case and its result as soon as it is complete, on every rank; on false the others are given up.
+  using Done = std::function<bool(const deck::Case&, record::CaseResult, const GatherStates&)>;
   /// Verdicts on cases, in plan order, complete on rank 0; errors of any rank become status `failed`. Several are set up and
   /// warmed up one after the other and then take turns, a sample each, so that what changes slowly meets all of them alike.
   /// All of them must fit into memory at once; the guess of none but the first may be another one's answer. Their peak memory

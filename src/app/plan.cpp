@@ -16,12 +16,13 @@ namespace {
 void check_guess(const deck::Case& c) {
   if (!systems::names_file(c.solver.guess)) return;
   const Origin origin = c.origin("solver.guess");
-  const record::Array a = systems::read_reference(c.solver.guess, origin, {2, 3});
+  const systems::ArrayFile a(c.solver.guess, origin, {2, 3});
   const std::vector<long> each{c.length, c.batch, c.state_dim}, one{c.length, c.state_dim};
-  if (a.shape != each && a.shape != one)
+  if (a.shape() != each && a.shape() != one)
     throw InputError(
-        origin, fmt::format("{} has shape {}, this case needs {} or {}", c.solver.guess, record::shape_text(a.shape),
+        origin, fmt::format("{} has shape {}, this case needs {} or {}", c.solver.guess, record::shape_text(a.shape()),
                             record::shape_text(each), record::shape_text(one)));
+  a.in_pieces(c.length, [](long, const record::Array&) {});  // every number is checked
 }
 
 }  // namespace

@@ -221,14 +221,25 @@ int run(const parallel::Comm& comm, const RunOptions& options) {
   std::string stopped_by;  // who asked for an early end, on every rank
   // A journal that cannot be written ends the job: results that nobody keeps are not worth computing.
   int journal = success;
-  const auto keep = [&](const deck::Case& c, CaseResult result) {
+  const auto keep = [&](const deck::Case& c, CaseResult result, const CaseRunner::GatherStates& gather) {
+    std::unique_ptr<record::StatesFile> states;
+    std::exception_ptr lost;
+    if (gather)
+      gather([&](const std::vector<double>& rows) {
+        if (lost) return;  // other ranks go on sending
+        lost = parallel::caught([&] {
+          if (!states) states = recorder->keep_states(result);
+          states->write(rows);
+        });
+      });
     journal = guarded(comm, [&] {
       if (!comm.is_root()) return;
+      if (lost) std::rethrow_exception(lost);
       result.model_memory_bytes = program + modelled[static_cast<std::size_t>(c.index)].total();
       sequential.take(c, result);
       sequential.complete(c, result);
       progress->done(result);
-      recorder->add(std::move(result));
+      recorder->add(std::move(result), std::move(states));
     });
     return journal == success;
   };
@@ -244,9 +255,11 @@ int run(const parallel::Comm& comm, const RunOptions& options) {
     try {
       measure::stop_if_asked(comm);
       if (needed > free) {
-        keep(c, skipped(c, comm,
-                        fmt::format("needs {} a rank by the memory model, {} are free", report::memory_text(needed),
-                                    report::memory_text(free))));
+        keep(c,
+             skipped(c, comm,
+                     fmt::format("needs {} a rank by the memory model, {} are free", report::memory_text(needed),
+                                 report::memory_text(free))),
+             {});
       } else {
         std::vector<const deck::Case*> cases;
         cases.reserve(batch.size());

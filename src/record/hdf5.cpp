@@ -132,60 +132,87 @@ bool exists(const std::string& file, const std::string& path) {
   }
 }
 
-Array read_array(const std::string& file, const std::string& path, const Origin& origin,
-                 const std::vector<int>& ranks) {
-  const File opened = open_input(file, origin);
-  require_link(opened, file, path, origin, "dataset");
-  if (object_type(opened.id(), path) != H5I_DATASET)
-    throw InputError(origin, path + " in " + file + " is not a dataset");
+ArrayReader::ArrayReader(const std::string& file, const std::string& path, const Origin& origin,
+                         const std::vector<int>& ranks)
+    : what_(path + " in " + file), origin_(origin), file_(open_input(file, origin)) {
+  require_link(file_, file, path, origin, "dataset");
+  if (object_type(file_.id(), path) != H5I_DATASET) throw InputError(origin, what_ + " is not a dataset");
   const std::string doing = "read " + path + " of " + file;
   try {
-    const Dataset dataset(H5Dopen2(opened.id(), path.c_str(), H5P_DEFAULT), doing);
-    const Datatype type(H5Dget_type(dataset.id()), doing);
+    dataset_ = Dataset(H5Dopen2(file_.id(), path.c_str(), H5P_DEFAULT), doing);
+    const Datatype type(H5Dget_type(dataset_.id()), doing);
     const H5T_class_t type_class = H5Tget_class(type.id());
     if (type_class != H5T_FLOAT && type_class != H5T_INTEGER)
-      throw InputError(origin, path + " in " + file + " does not hold numbers (floats or integers are accepted)");
-    const Dataspace space(H5Dget_space(dataset.id()), doing);
+      throw InputError(origin, what_ + " does not hold numbers (floats or integers are accepted)");
+    const Dataspace space(H5Dget_space(dataset_.id()), doing);
     if (H5Sget_simple_extent_type(space.id()) == H5S_NULL)
-      throw InputError(origin, path + " in " + file + " is empty (a null dataspace)");
+      throw InputError(origin, what_ + " is empty (a null dataspace)");
     const int rank = check_hdf5(H5Sget_simple_extent_ndims(space.id()), doing);
     std::vector<hsize_t> dims(static_cast<std::size_t>(rank));
     if (rank > 0) check_hdf5(H5Sget_simple_extent_dims(space.id(), dims.data(), nullptr), doing);
-    Array array;
-    array.shape.assign(dims.begin(), dims.end());
+    shape_.assign(dims.begin(), dims.end());
     if (!ranks.empty() && std::find(ranks.begin(), ranks.end(), rank) == ranks.end()) {
       std::string wanted;
       for (const int r : ranks) wanted += (wanted.empty() ? "" : " or ") + std::to_string(r);
-      throw InputError(origin, path + " in " + file + " has shape " + shape_text(array.shape) + ", expected " + wanted +
+      throw InputError(origin, what_ + " has shape " + shape_text(shape_) + ", expected " + wanted +
                                    (wanted == "1" ? " dimension" : " dimensions"));
     }
-    const hssize_t count = check_hdf5(H5Sget_simple_extent_npoints(space.id()), doing);
-    try {
-      array.values.resize(static_cast<std::size_t>(count));
-    } catch (const std::exception&) {  // bad_alloc or length_error
-      throw InputError(origin,
-                       path + " in " + file + " with shape " + shape_text(array.shape) + " does not fit into memory");
-    }
-    if (count > 0)
-      check_hdf5(H5Dread(dataset.id(), H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, array.values.data()), doing);
-    return array;
   } catch (const Hdf5Error& error) {
     throw InputError(origin, error.what());
   }
 }
 
-void require_finite(const Array& array, const std::string& what, const Origin& origin) {
+std::vector<double> ArrayReader::rows(long first, long count) const {
+  const std::string doing = "read " + what_;
+  std::vector<hsize_t> start(shape_.size(), 0), extent(shape_.begin(), shape_.end());
+  if (!shape_.empty()) {
+    start[0] = static_cast<hsize_t>(first);
+    extent[0] = static_cast<hsize_t>(count);
+  }
+  std::vector<double> values;
+  try {
+    hsize_t all = 1;
+    for (const hsize_t n : extent) all *= n;
+    values.resize(all);
+  } catch (const std::exception&) {  // bad_alloc or length_error
+    throw InputError(origin_, what_ + " with shape " + shape_text(shape_) + " does not fit into memory");
+  }
+  if (values.empty()) return values;
+  try {
+    const Dataspace in_file(H5Dget_space(dataset_.id()), doing);
+    const Dataspace here(shape_.empty() ? H5Screate(H5S_SCALAR)
+                                        : H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr),
+                         doing);
+    if (!shape_.empty())
+      check_hdf5(H5Sselect_hyperslab(in_file.id(), H5S_SELECT_SET, start.data(), nullptr, extent.data(), nullptr),
+                 doing);
+    check_hdf5(H5Dread(dataset_.id(), H5T_NATIVE_DOUBLE, here.id(), in_file.id(), H5P_DEFAULT, values.data()), doing);
+  } catch (const Hdf5Error& error) {
+    throw InputError(origin_, error.what());
+  }
+  return values;
+}
+
+Array read_array(const std::string& file, const std::string& path, const Origin& origin,
+                 const std::vector<int>& ranks) {
+  const ArrayReader reader(file, path, origin, ranks);
+  return {reader.shape(), reader.rows(0, reader.shape().empty() ? 1 : reader.shape()[0])};
+}
+
+std::string index_text(const std::vector<long>& shape, long offset, long first_row) {
+  std::vector<long> index(shape.size());
+  for (std::size_t d = shape.size(); d-- > 0; offset /= shape[d]) index[d] = offset % shape[d];
+  if (!index.empty()) index[0] += first_row;
+  return shape_text(index);
+}
+
+void require_finite(const Array& array, const std::string& what, const Origin& origin, long first_row) {
   const auto bad = std::find_if(array.values.begin(), array.values.end(), [](double v) { return !std::isfinite(v); });
   if (bad == array.values.end()) return;
-  auto offset = static_cast<long>(bad - array.values.begin());
-  std::vector<long> index(array.shape.size());
-  for (std::size_t d = array.shape.size(); d-- > 0;) {
-    index[d] = offset % array.shape[d];
-    offset /= array.shape[d];
-  }
   const std::string value = std::isnan(*bad) ? "NaN" : *bad > 0 ? "inf" : "-inf";
-  throw InputError(origin,
-                   what + " holds " + value + " at index " + shape_text(index) + "; every value must be finite");
+  throw InputError(origin, what + " holds " + value + " at index " +
+                               index_text(array.shape, static_cast<long>(bad - array.values.begin()), first_row) +
+                               "; every value must be finite");
 }
 
 std::vector<std::string> list_children(const std::string& file, const std::string& path, const Origin& origin) {

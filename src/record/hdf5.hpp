@@ -102,14 +102,36 @@ struct Array {
 /// True where `file` is a readable HDF5 file that has a group or dataset at `path`; never throws.
 bool exists(const std::string& file, const std::string& path);
 
-/// Reads a float or integer dataset of any width as doubles. `ranks` lists the accepted numbers of
-/// dimensions (empty: any). InputError, naming `origin`, where there is no such file, it is not HDF5, it has
-/// no such dataset, the path is a group, the values are not numbers, or the rank is not accepted.
+/// A float or integer dataset of any width, read as doubles in pieces, so that it may be larger than memory.
+class ArrayReader {
+ public:
+  /// `ranks` lists the accepted numbers of dimensions (empty: any). InputError, naming `origin`, where there is no such
+  /// file, it is not HDF5, it has no such dataset, the path is a group, the values are not numbers, or the rank is not
+  /// accepted.
+  ArrayReader(const std::string& file, const std::string& path, const Origin& origin,
+              const std::vector<int>& ranks = {});
+  const std::vector<long>& shape() const { return shape_; }
+  /// Rows first .. first + count - 1 along the first dimension; a scalar is one row.
+  std::vector<double> rows(long first, long count) const;
+
+ private:
+  std::string what_;
+  Origin origin_;
+  File file_;
+  Dataset dataset_;
+  std::vector<long> shape_;
+};
+
+/// All of it at once.
 Array read_array(const std::string& file, const std::string& path, const Origin& origin,
                  const std::vector<int>& ranks = {});
 
 /// InputError naming the first value that is NaN or infinite and its indices; `what` names the array.
-void require_finite(const Array& array, const std::string& what, const Origin& origin);
+/// @param first_row of a larger array, where these are rows of one
+void require_finite(const Array& array, const std::string& what, const Origin& origin, long first_row = 0);
+
+/// "[i, j]" of the value at `offset` in rows of an array, the first of which is `first_row`.
+std::string index_text(const std::vector<long>& shape, long offset, long first_row = 0);
 
 /// Names of what the group `path` holds, sorted; InputError as for read_array.
 std::vector<std::string> list_children(const std::string& file, const std::string& path, const Origin& origin);

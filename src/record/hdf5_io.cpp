@@ -310,21 +310,41 @@ void read_dataset(hid_t location, const std::string& path, std::vector<long>& va
   read_values(location, path, values, H5T_NATIVE_LONG);
 }
 
+namespace {
+/// Selects rows of a dataset, and makes a space in memory for them.
+std::pair<Dataspace, Dataspace> select_rows(const Dataset& dataset, long first, std::vector<long> shape,
+                                            const std::string& doing) {
+  std::vector<hsize_t> start(shape.size(), 0);
+  start[0] = static_cast<hsize_t>(first);
+  const std::vector<hsize_t> dims = to_dims(shape);
+  Dataspace file_space(H5Dget_space(dataset.id()), doing);
+  check_hdf5(H5Sselect_hyperslab(file_space.id(), H5S_SELECT_SET, start.data(), nullptr, dims.data(), nullptr), doing);
+  return {std::move(file_space),
+          Dataspace(H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr), doing)};
+}
+}  // namespace
+
 std::vector<double> read_rows(const Dataset& dataset, long first, long count) {
   const std::string doing = "read rows of a dataset";
   require_stored(dataset, "a dataset");
   std::vector<long> shape = dataset_shape(dataset);
-  std::vector<hsize_t> start(shape.size(), 0);
-  start[0] = static_cast<hsize_t>(first);
   shape[0] = count;
-  const std::vector<hsize_t> dims = to_dims(shape);
-  const Dataspace file_space(H5Dget_space(dataset.id()), doing);
-  check_hdf5(H5Sselect_hyperslab(file_space.id(), H5S_SELECT_SET, start.data(), nullptr, dims.data(), nullptr), doing);
-  const Dataspace memory_space(H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr), doing);
+  const auto [file_space, memory_space] = select_rows(dataset, first, shape, doing);
   std::vector<double> values(count_of(shape));
   check_hdf5(H5Dread(dataset.id(), H5T_NATIVE_DOUBLE, memory_space.id(), file_space.id(), H5P_DEFAULT, values.data()),
              doing);
   return values;
+}
+
+void write_rows(const Dataset& dataset, long first, const std::vector<double>& values) {
+  const std::string doing = "write rows of a dataset";
+  std::vector<long> shape = dataset_shape(dataset);
+  shape[0] = 1;
+  shape[0] = static_cast<long>(values.size() / std::max<std::size_t>(1, count_of(shape)));
+  if (values.empty()) return;
+  const auto [file_space, memory_space] = select_rows(dataset, first, shape, doing);
+  check_hdf5(H5Dwrite(dataset.id(), H5T_NATIVE_DOUBLE, memory_space.id(), file_space.id(), H5P_DEFAULT, values.data()),
+             doing);
 }
 
 std::string read_text(hid_t location, const std::string& path) {

@@ -57,6 +57,8 @@ void read_dataset(hid_t location, const std::string& path, std::vector<double>& 
 void read_dataset(hid_t location, const std::string& path, std::vector<long>& values);
 /// Rows first .. first + count - 1 of a dataset along its first dimension.
 std::vector<double> read_rows(const Dataset& dataset, long first, long count);
+/// As many rows as these values make, from `first` on.
+void write_rows(const Dataset& dataset, long first, const std::vector<double>& values);
 std::string read_text(hid_t location, const std::string& path);
 
 Group open_group(hid_t location, const std::string& path);

@@ -313,33 +313,65 @@ void Recorder::append(const std::string& line) {
                            "; the cases before are kept, make room and continue with --resume");
 }
 
-void Recorder::add(CaseResult result) {
+StatesFile::StatesFile(const std::string& path, const CaseResult& result)
+    : path_(path), case_(result.name), length_(result.length), row_(result.batch * result.state_dim) {
+  keep([&] {
+    fs::create_directories(fs::path(path).parent_path());
+    reserve(path, states_size_bound(result));
+    file_ = create_file(path);
+    reserve(path, states_size_bound(result));
+    dataset_ = create_states(file_.id(), "states", result);
+  });
+}
+
+void StatesFile::write(const std::vector<double>& rows) {
+  keep([&] { write_rows(dataset_, written_, rows); });
+  written_ += static_cast<long>(rows.size()) / std::max(1L, row_);
+}
+
+void StatesFile::close() {
+  if (written_ != length_)
+    throw std::logic_error("case " + case_ + ": " + std::to_string(written_) + " of " + std::to_string(length_) +
+                           " steps of its states were written");
+  keep([&] {
+    dataset_.close("write " + path_);
+    file_.close("write " + path_);
+    fs::resize_file(path_, fs::file_size(path_));  // gives back what was reserved
+    sync_file(path_);
+    sync_parent(path_);
+  });
+}
+
+void StatesFile::keep(const std::function<void()>& section) const {
+  try {
+    section();
+  } catch (const std::exception& error) {
+    throw std::runtime_error("cannot keep the states of case " + case_ + ": " + error.what() +
+                             "; the cases before are kept, make room and continue with --resume");
+  }
+}
+
+std::unique_ptr<StatesFile> Recorder::keep_states(const CaseResult& result) {
+  return std::make_unique<StatesFile>(states_file(result.name), result);
+}
+
+void Recorder::add(CaseResult result, std::unique_ptr<StatesFile> states) {
   require_consistent(result);
   position(result.name);
   if (descriptor_ < 0) throw std::logic_error("case " + result.name + " was added to a complete results file");
-  const bool has_states = !result.states.empty();
-  const std::string side = states_file(result.name);
+  if (!states && !result.states.empty()) {
+    states = keep_states(result);
+    states->write(result.states);
+    std::vector<double>().swap(result.states);
+  }
+  const bool has_states = states != nullptr;
   if (has_states) {
-    try {
-      fs::create_directories(states_);
-      const Writing writing;
-      reserve(side, states_size_bound(result));
-      File file = create_file(side);
-      reserve(side, states_size_bound(result));
-      write_states(file.id(), "states", result);
-      file.close("write " + side);
-      fs::resize_file(side, fs::file_size(side));  // gives back what was reserved
-      sync_file(side);
-      sync_parent(side);
-    } catch (const std::exception& error) {
-      throw std::runtime_error("cannot keep the states of case " + result.name + ": " + error.what() +
-                               "; the cases before are kept, make room and continue with --resume");
-    }
-    locations_[result.name] = {side, "/states"};
+    states->close();
+    states.reset();
+    locations_[result.name] = {states_file(result.name), "/states"};
   } else {
     locations_.erase(result.name);
   }
-  std::vector<double>().swap(result.states);
   Json json = to_json(result);
   json["states"] = has_states;
   append(one_line(json));

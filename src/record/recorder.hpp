@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,26 @@ std::string fingerprint(const Plan& plan);
 /// something else that is not a regular file. Leaves nothing behind. An existing file is fine: it is replaced,
 /// in one rename, when the run is complete.
 void check_output(const std::string& path);
+
+/// The states of a case on their way to disk, in pieces of steps in time order, so that they need not be in memory at once.
+/// Throws std::runtime_error where writing fails.
+class StatesFile {
+ public:
+  StatesFile(const std::string& path, const CaseResult& result);
+  /// The next steps, (steps, batch, state_dim) row by row.
+  void write(const std::vector<double>& rows);
+  /// After all steps: when this returns a kill cannot lose them.
+  void close();
+
+ private:
+  void keep(const std::function<void()>& section) const;
+
+  const Writing writing_;  // outlives the handles
+  std::string path_, case_;
+  long length_, row_, written_ = 0;
+  File file_;
+  Dataset dataset_;
+};
 
 /// Keeps the results of a run, on MPI rank 0 only:
 ///
@@ -53,9 +74,13 @@ class Recorder {
   /// A sentence for the user on stderr, or empty: what was resumed, or where an older journal was moved to.
   const std::string& notice() const { return notice_; }
 
+  /// A file for the states of a case that is about to be added, with room for all of them. Throws like `add`.
+  std::unique_ptr<StatesFile> keep_states(const CaseResult& result);
+
   /// Puts one result on disk; when this returns a kill cannot lose it. Throws std::runtime_error where writing
   /// fails (disk full, …): the journal up to the case before is intact, so the run can be resumed.
-  void add(CaseResult result);
+  /// @param states  from `keep_states`, all of them written; otherwise those that the result holds, if any, are kept
+  void add(CaseResult result, std::unique_ptr<StatesFile> states = {});
 
   /// Writes the results file and removes the journal. Where nothing was added to a results file that is
   /// already complete, that file is left as it is. Throws std::runtime_error where writing fails: the journal

@@ -253,9 +253,13 @@ void require_consistent(const CaseResult& result) {
                            " values, its attributes say " + std::to_string(states));
 }
 
+Dataset create_states(hid_t location, const std::string& path, const CaseResult& result) {
+  return create_dataset(location, path, result.precision == "float32" ? H5T_IEEE_F32LE : H5T_IEEE_F64LE,
+                        {result.length, result.batch, result.state_dim});
+}
+
 void write_states(hid_t location, const std::string& path, const CaseResult& result) {
-  write_dataset(location, path, result.states, {result.length, result.batch, result.state_dim},
-                result.precision == "float32" ? H5T_IEEE_F32LE : H5T_IEEE_F64LE);
+  write_rows(create_states(location, path, result), 0, result.states);
 }
 
 Meta read_meta(hid_t group) {

@@ -52,7 +52,9 @@ Results read_results(const std::string& path, const Origin& origin, bool with_st
 
 /// std::logic_error where an array of the case does not have the size its attributes say.
 void require_consistent(const CaseResult& result);
-/// Writes the states of a case as dataset `path` of `location`; 32 bits where the precision is float32.
+/// A dataset `path` of `location` for the states of a case; 32 bits where the precision is float32.
+Dataset create_states(hid_t location, const std::string& path, const CaseResult& result);
+/// The states that a case holds, there.
 void write_states(hid_t location, const std::string& path, const CaseResult& result);
 /// The attributes of /meta that are single values.
 Meta read_meta(hid_t group);

@@ -121,7 +121,7 @@ Shape inspect_ar_gru(const deck::Case& c) {
   cell_of<double>(c);
   inspect_initial_state(c, 1 + hidden);
   const long extra = derives_start(c) ? 1 : 0;
-  return {1 + hidden, 1, inspect_drivers(c, 1, extra).steps - extra};
+  return {1 + hidden, 1, inspect_drivers(c, 1, extra) - extra};
 }
 
 template <class Real>
@@ -131,12 +131,12 @@ Instance<Real> make_ar_gru(const deck::Case& c, parallel::Range batch) {
   const double parameters = double(cell.gates.tiles.packed.size() + 2 * hidden + 2);
   out.system = std::make_shared<ArGru<Real>>(cell, parameters * sizeof(Real));
   if (!derives_start(c)) {
-    out.drivers = make_drivers<Real>(c, inspect_drivers(c, 1, 0).steps, 1, batch);
+    out.drivers = make_drivers<Real>(c, driver_steps(c, 1, 0), 1, batch);
     out.initial = make_initial_state<Real>(c, 1 + hidden, batch);
     return out;
   }
   // One step from (0, 0) with u_0 gives s_0; u_1.. drive the unknown states.
-  const long steps = inspect_drivers(c, 1, 1).steps;
+  const long steps = driver_steps(c, 1, 1);
   const Rows<Real> all = make_drivers<Real>(c, steps, 1, batch);
   const auto zero = make_view<Matrix<Real>>("zero state", batch.size(), 1 + hidden);
   Kokkos::deep_copy(zero, Real(0));

@@ -25,41 +25,63 @@ std::string wanted_text(const std::vector<long>& wanted) {
   return out + "]";
 }
 
-/// read_reference for numbers of a case: they must also stay finite in its precision.
-Array read_numbers(const deck::Case& c, const std::string& reference, const std::string& key,
-                   const std::vector<int>& ranks = {}) {
-  const Array a = read_reference(reference, c.origin(key), ranks);
-  if (c.precision == deck::Precision::float64) return a;
+/// Numbers of a case must also stay finite in its precision.
+void require_range(const deck::Case& c, const Array& a, const std::string& reference, const std::string& key,
+                   long first_row = 0) {
+  if (c.precision == deck::Precision::float64) return;
   const auto overflows = [](double x) { return std::isinf(static_cast<float>(x)); };
   const auto bad = std::find_if(a.values.begin(), a.values.end(), overflows);
-  if (bad == a.values.end()) return a;
-  std::vector<long> index(a.shape.size());
-  long offset = static_cast<long>(bad - a.values.begin());
-  for (std::size_t d = a.shape.size(); d-- > 0; offset /= a.shape[d]) index[d] = offset % a.shape[d];
-  throw InputError(c.origin(key),
-                   fmt::format("{} holds {} at index {}, which float32 cannot hold (its largest number is 3.4e38); "
-                               "scale the numbers, or set measure.precision = \"float64\"",
-                               reference, *bad, record::shape_text(index)));
+  if (bad == a.values.end()) return;
+  throw InputError(
+      c.origin(key),
+      fmt::format("{} holds {} at index {}, which float32 cannot hold (its largest number is 3.4e38); "
+                  "scale the numbers, or set measure.precision = \"float64\"",
+                  reference, *bad, record::index_text(a.shape, static_cast<long>(bad - a.values.begin()), first_row)));
 }
 
-Array read_drivers(const deck::Case& c, long inputs, long extra) {
-  const std::string key = "problem.drivers";
-  Array a = read_numbers(c, c.drivers, key, {1, 2, 3});
-  // (T), (T, n) and (T, B, n) to (T, B or 1, n)
-  if (a.shape.size() == 1) a.shape = {a.shape[0], 1, 1};
-  if (a.shape.size() == 2) a.shape = {a.shape[0], 1, a.shape[1]};
-  if (a.shape[2] != inputs)
-    throw InputError(c.origin(key),
-                     fmt::format("{} holds {} numbers a step, the system takes {}", c.drivers, a.shape[2], inputs));
-  if (a.shape[1] != 1 && a.shape[1] != c.batch)
-    throw InputError(c.origin(key),
-                     fmt::format("{} holds {} sequences, problem.batch is {}", c.drivers, a.shape[1], c.batch));
-  if (c.length > 0 && a.shape[0] < c.length + extra)
-    throw InputError(c.origin(key), fmt::format("{} holds {} steps, problem.length = {} needs {}", c.drivers,
-                                                a.shape[0], c.length, c.length + extra));
-  if (a.shape[0] <= extra) throw InputError(c.origin(key), fmt::format("{} holds no steps", c.drivers));
+Array read_numbers(const deck::Case& c, const std::string& reference, const std::string& key,
+                   const std::vector<int>& ranks = {}) {
+  Array a = read_reference(reference, c.origin(key), ranks);
+  require_range(c, a, reference, key);
   return a;
 }
+
+/// The drivers of a case in a file, read in pieces.
+class DriverFile {
+ public:
+  DriverFile(const deck::Case& c, long inputs, long extra) : case_(c), file_(c.drivers, c.origin(key), {1, 2, 3}) {
+    // (T), (T, n) and (T, B, n) to (T, B or 1, n)
+    const std::vector<long>& shape = file_.shape();
+    steps = shape[0];
+    sequences = shape.size() == 3 ? shape[1] : 1;
+    const long numbers = shape.size() == 1 ? 1 : shape.back();
+    if (numbers != inputs)
+      throw InputError(c.origin(key),
+                       fmt::format("{} holds {} numbers a step, the system takes {}", c.drivers, numbers, inputs));
+    if (sequences != 1 && sequences != c.batch)
+      throw InputError(c.origin(key),
+                       fmt::format("{} holds {} sequences, problem.batch is {}", c.drivers, sequences, c.batch));
+    if (c.length > 0 && steps < c.length + extra)
+      throw InputError(c.origin(key), fmt::format("{} holds {} steps, problem.length = {} needs {}", c.drivers, steps,
+                                                  c.length, c.length + extra));
+    if (steps <= extra) throw InputError(c.origin(key), fmt::format("{} holds no steps", c.drivers));
+  }
+  /// piece(first step, numbers) until step `end`, all of them finite.
+  template <class Piece>
+  void in_pieces(long end, const Piece& piece) const {
+    file_.in_pieces(end, [&](long first, const Array& rows) {
+      require_range(case_, rows, case_.drivers, key, first);
+      piece(first, rows);
+    });
+  }
+
+  long steps = 0, sequences = 1;
+
+ private:
+  static constexpr const char* key = "problem.drivers";
+  const deck::Case& case_;
+  ArrayFile file_;
+};
 
 Array read_initial_state(const deck::Case& c, long dim) {
   const std::string key = "problem.initial_state";
@@ -135,14 +157,19 @@ std::vector<double> random_lecun_normal(long count, long fan_in, std::uint64_t s
   return values;
 }
 
-DriverShape inspect_drivers(const deck::Case& c, long inputs, long extra) {
-  if (names_file(c.drivers)) {
-    const long steps = read_drivers(c, inputs, extra).shape[0];  // checked in any case
-    return {c.length > 0 ? c.length + extra : steps};
-  }
-  if (c.length <= 0)
+long driver_steps(const deck::Case& c, long inputs, long extra) {
+  if (!names_file(c.drivers) && c.length <= 0)
     throw InputError(c.origin("problem.length"), "is missing; write the number of steps, or name drivers in a file");
-  return {c.length + extra};
+  const long in_file = names_file(c.drivers) ? DriverFile(c, inputs, extra).steps : 0;
+  return c.length > 0 ? c.length + extra : in_file;
+}
+
+long inspect_drivers(const deck::Case& c, long inputs, long extra) {
+  if (names_file(c.drivers)) {
+    const DriverFile file(c, inputs, extra);
+    file.in_pieces(file.steps, [](long, const Array&) {});
+  }
+  return driver_steps(c, inputs, extra);
 }
 
 template <class Real>
@@ -151,12 +178,14 @@ Rows<Real> make_drivers(const deck::Case& c, long steps, long inputs, parallel::
   const auto host = Kokkos::create_mirror_view(drivers);
   using Each = Kokkos::RangePolicy<HostExec>;
   if (names_file(c.drivers)) {
-    const Array a = read_drivers(c, inputs, 0);
-    for (long t = 0; t < steps; ++t)
-      for (long b = batch.begin; b < batch.end; ++b)
-        for (long i = 0; i < inputs; ++i)
-          host(t, b - batch.begin, i) = static_cast<Real>(
-              a.values[static_cast<std::size_t>((t * a.shape[1] + (a.shape[1] == 1 ? 0 : b)) * inputs + i)]);
+    const DriverFile file(c, inputs, 0);
+    file.in_pieces(steps, [&](long first, const Array& rows) {
+      for (long t = first; t < first + rows.shape[0]; ++t)
+        for (long b = batch.begin; b < batch.end; ++b)
+          for (long i = 0; i < inputs; ++i)
+            host(t, b - batch.begin, i) = static_cast<Real>(rows.values[static_cast<std::size_t>(
+                ((t - first) * file.sequences + (file.sequences == 1 ? 0 : b)) * inputs + i)]);
+    });
   } else {
     const std::uint64_t seed = c.seed;
     const long all = c.batch, n = inputs;

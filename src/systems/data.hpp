@@ -26,12 +26,12 @@ std::vector<double> random_orthogonal(long n, std::uint64_t seed, std::uint64_t 
 /// Truncated normal numbers (±2 standard deviations) of variance 1/fan_in: flax's `lecun_normal()`.
 std::vector<double> random_lecun_normal(long count, long fan_in, std::uint64_t seed, std::uint64_t offset);
 
-/// The drivers of a case as an array, where they come from a file: shape (T, B or 1, n), checked against the case.
-/// @param inputs   numbers a step; @param extra steps the system needs beyond `length`
-struct DriverShape {
-  long steps = 0;  ///< in the file or of the case, including `extra`
-};
-DriverShape inspect_drivers(const deck::Case& c, long inputs, long extra);
+/// Steps of the drivers of a case, in their file or by `length`, including `extra` that the system needs beyond it. The shape
+/// of a file, (T), (T, n) or (T, B, n), is checked against the case.
+/// @param inputs  numbers a step
+long driver_steps(const deck::Case& c, long inputs, long extra);
+/// The same, and every number of a file is checked.
+long inspect_drivers(const deck::Case& c, long inputs, long extra);
 
 /// Drivers (T + extra, B of this rank, n), drawn from N(0, 1) or read; files without a batch axis serve all sequences.
 template <class Real>

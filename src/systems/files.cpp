@@ -79,9 +79,9 @@ class Reader {
     return x;
   }
 
-  /// Numbers of an array whose shape a header claims.
-  std::vector<double> values(const std::vector<long>& shape, NumberType type, std::uint64_t offset,
-                             const std::string& what) {
+  /// How many numbers an array has whose shape a header claims, if the file can hold them.
+  std::uint64_t count_of(const std::vector<long>& shape, NumberType type, std::uint64_t offset,
+                         const std::string& what) {
     std::uint64_t count = 1;
     for (const long extent : shape) {
       if (extent != 0 && count > size_ / static_cast<std::uint64_t>(extent))
@@ -89,10 +89,8 @@ class Reader {
              std::to_string(size_) + " bytes");
       count *= static_cast<std::uint64_t>(extent);
     }
-    const std::string bytes = read(offset, count * type.bytes, what);
-    std::vector<double> out(static_cast<std::size_t>(count));
-    for (std::size_t i = 0; i < out.size(); ++i) out[i] = type.decode(bytes.data() + i * type.bytes);
-    return out;
+    if (offset > size_ || count * type.bytes > size_ - offset) fail("is cut short: it ends within " + what);
+    return count;
   }
 
  private:
@@ -100,6 +98,50 @@ class Reader {
   Origin origin_;
   std::ifstream in_;
   std::uint64_t size_ = 0;
+};
+
+}  // namespace
+
+class ArrayFile::Source {
+ public:
+  virtual ~Source() = default;
+  virtual std::vector<double> rows(long first, long count) = 0;
+  std::vector<long> shape;
+};
+
+namespace {
+
+/// Numbers one after the other from some place of a file on.
+struct Plain : ArrayFile::Source {
+  Reader in;
+  NumberType type{};
+  std::uint64_t begin = 0, numbers = 0;
+  std::string what;
+
+  explicit Plain(Reader file) : in(std::move(file)) {}
+  void hold(NumberType number, std::uint64_t offset, std::string name) {
+    type = number;
+    begin = offset;
+    what = std::move(name);
+    numbers = in.count_of(shape, type, begin, what);
+  }
+  std::vector<double> rows(long first, long count) override {
+    const std::uint64_t each = shape.empty() ? 1 : shape[0] == 0 ? 0 : numbers / static_cast<std::uint64_t>(shape[0]);
+    const std::string bytes = in.read(begin + static_cast<std::uint64_t>(first) * each * type.bytes,
+                                      static_cast<std::uint64_t>(count) * each * type.bytes, what);
+    std::vector<double> out(bytes.size() / type.bytes);
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = type.decode(bytes.data() + i * type.bytes);
+    return out;
+  }
+};
+
+struct InHdf5 : ArrayFile::Source {
+  record::ArrayReader in;
+  InHdf5(const FileReference& named, const Origin& origin, const std::vector<int>& ranks)
+      : in(named.file, named.path, origin, ranks) {
+    shape = in.shape();
+  }
+  std::vector<double> rows(long first, long count) override { return in.rows(first, count); }
 };
 
 struct Tensors {
@@ -126,11 +168,11 @@ struct Tensors {
     return fmt::format("{}{}", fmt::join(all, ", "), more);
   }
 
-  Array read(const std::string& name) {
+  std::unique_ptr<Plain> tensor(const std::string& name) && {
     if (name.empty()) in.fail("holds named tensors; append the name of one, as in \":drivers\": it has " + names());
     if (!header.contains(name)) in.fail("has no tensor \"" + name + "\"; it has " + names());
     const std::string what = "tensor \"" + name + "\"";
-    Array out;
+    std::vector<long> shape;
     std::string type;
     std::vector<std::uint64_t> range;
     try {
@@ -139,7 +181,7 @@ struct Tensors {
       for (const auto& extent : entry.at("shape")) {
         if (!extent.is_number_unsigned() || extent.get<std::uint64_t>() > std::numeric_limits<std::int32_t>::max())
           in.fail("has a malformed header: the shape of " + what);
-        out.shape.push_back(extent.get<long>());
+        shape.push_back(extent.get<long>());
       }
       range = entry.at("data_offsets").get<std::vector<std::uint64_t>>();
     } catch (const nlohmann::json::exception&) {
@@ -153,15 +195,17 @@ struct Tensors {
     if (!number.decode) in.fail("has " + what + " of type " + type + "; F64, F32, F16 and BF16 can be read");
     if (range.size() != 2 || range[0] > range[1] || range[1] > in.size())
       in.fail("is cut short or malformed: the data_offsets of " + what);
-    out.values = in.values(out.shape, number, data + range[0], what);
-    if (out.values.size() * number.bytes != range[1] - range[0])
-      in.fail("has a malformed header: the shape " + record::shape_text(out.shape) + " of " + what +
-              " does not fit its data_offsets");
+    auto out = std::make_unique<Plain>(std::move(in));
+    out->shape = shape;
+    out->hold(number, data + range[0], what);
+    if (out->numbers * number.bytes != range[1] - range[0])
+      out->in.fail("has a malformed header: the shape " + record::shape_text(shape) + " of " + what +
+                   " does not fit its data_offsets");
     return out;
   }
 };
 
-Array read_npy(const std::string& file, const Origin& origin) {
+std::unique_ptr<Plain> open_npy(const std::string& file, const Origin& origin) {
   Reader in(file, origin);
   if (in.size() < 10 || in.read(0, 6, "the magic number") != "\x93NUMPY") in.fail("is not a .npy file");
   const int version = in.read(6, 1, "the version")[0];
@@ -186,14 +230,15 @@ Array read_npy(const std::string& file, const Origin& origin) {
   if (entry("fortran_order", "(True|False)") == "True")
     in.fail("is in Fortran order; save numpy.ascontiguousarray(array) instead");
   const std::string extents = entry("shape", "\\(([0-9, ]*)\\)");
-  Array out;
+  std::vector<long> shape;
   const std::regex digits("[0-9]+");
   for (std::sregex_iterator it(extents.begin(), extents.end(), digits), end; it != end; ++it) {
     if (it->length() > 10) in.fail("has a malformed .npy header: shape (" + extents + ")");
-    out.shape.push_back(std::stol(it->str()));
+    shape.push_back(std::stol(it->str()));
   }
-  out.values = in.values(out.shape, type == "<f4" ? NumberType{4, plain<float>} : NumberType{8, plain<double>},
-                         begin + length, "the array");
+  auto out = std::make_unique<Plain>(std::move(in));
+  out->shape = shape;
+  out->hold(type == "<f4" ? NumberType{4, plain<float>} : NumberType{8, plain<double>}, begin + length, "the array");
   return out;
 }
 
@@ -215,21 +260,34 @@ FileReference parse_reference(const std::string& reference) {
   return {};
 }
 
-Array read_reference(const std::string& reference, const Origin& origin, const std::vector<int>& ranks) {
+ArrayFile::ArrayFile(const std::string& reference, const Origin& origin, const std::vector<int>& ranks)
+    : reference_(reference), origin_(origin) {
   const FileReference named = parse_reference(reference);
-  Array out;
   switch (named.format) {
     case Format::none:
       throw InputError(origin, "\"" + reference + "\" names no file.h5:/path, .safetensors or .npy file");
-    case Format::hdf5: out = record::read_array(named.file, named.path, origin, ranks); break;
-    case Format::safetensors: out = Tensors(named.file, origin).read(named.path); break;
-    case Format::npy: out = read_npy(named.file, origin); break;
+    case Format::hdf5: source_ = std::make_unique<InHdf5>(named, origin, ranks); break;
+    case Format::safetensors: source_ = Tensors(named.file, origin).tensor(named.path); break;
+    case Format::npy: source_ = open_npy(named.file, origin); break;
   }
-  if (!ranks.empty() && std::find(ranks.begin(), ranks.end(), static_cast<int>(out.shape.size())) == ranks.end())
+  if (!ranks.empty() && std::find(ranks.begin(), ranks.end(), static_cast<int>(shape().size())) == ranks.end())
     throw InputError(origin, fmt::format("{} has shape {}, expected {} dimensions", reference,
-                                         record::shape_text(out.shape), fmt::join(ranks, " or ")));
-  record::require_finite(out, reference, origin);
+                                         record::shape_text(shape()), fmt::join(ranks, " or ")));
+}
+ArrayFile::~ArrayFile() = default;
+
+const std::vector<long>& ArrayFile::shape() const { return source_->shape; }
+
+Array ArrayFile::rows(long first, long count) const {
+  Array out{shape(), source_->rows(first, count)};
+  if (!out.shape.empty()) out.shape[0] = count;
+  record::require_finite(out, reference_, origin_, first);
   return out;
+}
+
+Array read_reference(const std::string& reference, const Origin& origin, const std::vector<int>& ranks) {
+  const ArrayFile file(reference, origin, ranks);
+  return file.rows(0, file.shape().empty() ? 1 : file.shape()[0]);
 }
 
 std::string member(const std::string& weights, const std::string& name, const Origin& origin) {

@@ -8,6 +8,8 @@
 /// Tensors may be float64, float32, float16 or bfloat16; all numbers are converted to doubles.
 #pragma once
 
+#include <algorithm>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -30,6 +32,33 @@ FileReference parse_reference(const std::string& reference);
 inline bool names_file(const std::string& reference) {
   return parse_reference(reference).format != FileReference::Format::none;
 }
+
+/// An array in a file, read in pieces of rows (along its first dimension), so that it may be much larger than memory.
+class ArrayFile {
+ public:
+  /// Errors as for `read_reference`, but for values: `rows` finds those that are not finite.
+  ArrayFile(const std::string& reference, const Origin& origin, const std::vector<int>& ranks = {});
+  ~ArrayFile();
+  const std::vector<long>& shape() const;
+  /// Rows first .. first + count - 1; a scalar is one row.
+  Array rows(long first, long count) const;
+  /// All rows in turn: piece(first row, rows).
+  template <class Piece>
+  void in_pieces(long row_end, const Piece& piece) const {
+    constexpr long numbers = 1L << 19;
+    long each = 1;
+    for (std::size_t d = 1; d < shape().size(); ++d) each *= shape()[d];
+    const long step = std::max(1L, numbers / std::max(1L, each));
+    for (long first = 0; first < row_end; first += step) piece(first, rows(first, std::min(step, row_end - first)));
+  }
+
+  class Source;
+
+ private:
+  std::string reference_;
+  Origin origin_;
+  std::unique_ptr<Source> source_;
+};
 
 /// The array a reference names. `ranks` lists the accepted numbers of dimensions (empty: any). InputError naming
 /// `origin` and the file where it cannot be read, is malformed or cut short, has no such array, holds other than

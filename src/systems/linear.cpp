@@ -52,7 +52,7 @@ Array matrix_of(const deck::Case& c) {
 Shape inspect_linear(const deck::Case& c) {
   const long dim = matrix_of(c).shape[0];
   inspect_initial_state(c, dim);
-  return {dim, dim, inspect_drivers(c, dim, 0).steps};
+  return {dim, dim, inspect_drivers(c, dim, 0)};
 }
 
 template <class Real>
@@ -61,7 +61,7 @@ Instance<Real> make_linear(const deck::Case& c, parallel::Range batch) {
   const LinearCell<Real> cell{to_device<Real>(a.values), static_cast<int>(a.shape[0])};
   Instance<Real> out;
   out.system = std::make_shared<CellSystem<LinearCell<Real>>>(cell, double(a.values.size()) * sizeof(Real));
-  out.drivers = make_drivers<Real>(c, inspect_drivers(c, cell.dim, 0).steps, cell.dim, batch);
+  out.drivers = make_drivers<Real>(c, driver_steps(c, cell.dim, 0), cell.dim, batch);
   out.initial = make_initial_state<Real>(c, cell.dim, batch);
   return out;
 }

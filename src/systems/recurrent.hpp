@@ -18,7 +18,7 @@ Instance<Real> make_recurrent(const deck::Case& c, parallel::Range batch, const 
   Instance<Real> out;
   out.system =
       std::make_shared<CellSystem<Cell<Real>>>(Cell<Real>{{tiles}}, double(tiles.packed.size()) * sizeof(Real));
-  out.drivers = make_drivers<Real>(c, inspect_drivers(c, w.inputs, 0).steps, w.inputs, batch);
+  out.drivers = make_drivers<Real>(c, driver_steps(c, w.inputs, 0), w.inputs, batch);
   out.initial = make_initial_state<Real>(c, w.hidden * kind.states_per_unit, batch);
   return out;
 }

@@ -84,7 +84,7 @@ Shape inspect_recurrent(const deck::Case& c, const RecurrentKind& kind) {
   shape.parameters = double(kind.gates * units) * double(shape.input_dim + units + 2);
   if (shape.input_dim >= fewest_projected_inputs) shape.projected_dim = kind.gates * units;
   inspect_initial_state(c, shape.state_dim);
-  shape.length = inspect_drivers(c, shape.input_dim, 0).steps;
+  shape.length = inspect_drivers(c, shape.input_dim, 0);
   return shape;
 }
 

@@ -83,6 +83,23 @@ class Ranks(unittest.TestCase):
             for case in second["cases"].values():
                 np.testing.assert_array_equal(case["states"], one[case.attrs["name"]]["states"], case.attrs["name"])
 
+    def test_states_of_more_than_one_piece(self):
+        """They travel to rank 0, and to the file, some steps at a time (half a million numbers)."""
+        states = {}
+        for ranks, time_ranks in ((1, 1), (3, 1), (2, 2), (4, 2)):
+            done = program.run("run", "ranks.toml", "--out", "long.h5", "--filter", "f32.*sequential",
+                               "--set", "problem.length=50001", "--set", f"parallel.time_ranks={time_ranks}",
+                               ranks=ranks, OMP_NUM_THREADS="1")
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            with h5py.File("long.h5") as file:
+                (case,) = file["cases"].values()
+                states[ranks, time_ranks] = case["states"][()]
+        first = states.pop((1, 1))
+        self.assertGreater(first.size, 2 * 2**19)
+        self.assertGreater(np.ptp(first[-1]), 0)
+        for grid, other in states.items():
+            np.testing.assert_array_equal(first, other, str(grid))
+
     def compare(self, one, other, ranks):
         with h5py.File(one) as first, h5py.File(other) as second:
             self.assertEqual(list(first["cases"]), list(second["cases"]))

@@ -252,6 +252,31 @@ TEST_F(RecorderTest, StatesGoToFilesOfTheirOwnAndIntoTheResults) {
   expect_complete(true);
 }
 
+TEST_F(RecorderTest, StatesMayComeInPieces) {
+  sample::Options options;
+  options.states = true;
+  cases_ = sample::results(options);
+  {
+    Recorder recorder(path_, plan_, false);
+    for (const CaseResult& whole : cases_) {
+      CaseResult r = whole;
+      std::unique_ptr<StatesFile> states;
+      if (!whole.states.empty()) {
+        const auto row = static_cast<std::ptrdiff_t>(whole.batch * whole.state_dim);
+        states = recorder.keep_states(r);
+        const auto middle = whole.states.begin() + row * (whole.length / 3);
+        states->write({whole.states.begin(), middle});
+        EXPECT_THROW(states->close(), std::logic_error);
+        states->write({middle, whole.states.end()});
+      }
+      r.states.clear();
+      recorder.add(r, std::move(states));
+    }
+    recorder.finish(sample::meta());
+  }
+  expect_complete(true);
+}
+
 TEST_F(RecorderTest, WithoutResumeAnInterruptedRunIsMovedAside) {
   interrupted_run(2);
   const std::string before = content(journal_);

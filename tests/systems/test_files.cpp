@@ -5,11 +5,14 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <fstream>
 #include <limits>
 
 #include "../deck/deck_files.hpp"
+#include "../record/sample.hpp"
 #include "../solvers/reference.hpp"
 #include "deck/deck.hpp"
+#include "record/hdf5_io.hpp"
 #include "systems/files.hpp"
 
 namespace {
@@ -61,6 +64,64 @@ std::string complaint(const std::string& reference, const std::vector<int>& rank
   }
   ADD_FAILURE() << reference << " was read";
   return "";
+}
+
+/// More numbers than are read at a time: 300,001 rows of 3, one after the other, written as float32.
+struct Long {
+  static constexpr long rows = 300001, columns = 3;
+  std::vector<float> values;
+  Long() {
+    for (long i = 0; i < rows * columns; ++i) values.push_back(static_cast<float>(i));
+  }
+  std::vector<std::string> write(sample::Folder& folder) const {
+    const std::string npy_file = folder.file("long.npy"), tensors = folder.file("long.safetensors"),
+                      hdf5 = folder.file("long.h5");
+    const std::string raw(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+    std::ofstream(npy_file, std::ios::binary) << npy(npy_header("<f4", "(300001, 3)"), raw);
+    std::ofstream(tensors, std::ios::binary) << safetensors(
+        R"({"u": {"dtype": "F32", "shape": [300001, 3], "data_offsets": [0, )" + std::to_string(raw.size()) + "]}}",
+        raw);
+    record::File file = record::create_file(hdf5);
+    record::write_dataset(file.id(), "u", std::vector<double>(values.begin(), values.end()), {rows, columns});
+    file.close("close");
+    return {npy_file, tensors + ":u", hdf5 + ":/u"};
+  }
+};
+
+TEST(Pieces, OfLongArraysMakeTheWhole) {
+  sample::Folder folder;
+  const Long wanted;
+  for (const std::string& reference : wanted.write(folder)) {
+    SCOPED_TRACE(reference);
+    const systems::ArrayFile file(reference, origin, {2});
+    EXPECT_THAT(file.shape(), ElementsAre(Long::rows, Long::columns));
+    std::vector<double> all;
+    int pieces = 0;
+    file.in_pieces(Long::rows, [&](long first, const systems::Array& rows) {
+      EXPECT_EQ(first * Long::columns, long(all.size()));
+      EXPECT_EQ(rows.shape[0] * Long::columns, long(rows.values.size()));
+      all.insert(all.end(), rows.values.begin(), rows.values.end());
+      ++pieces;
+    });
+    EXPECT_GT(pieces, 1);
+    EXPECT_TRUE(std::equal(all.begin(), all.end(), wanted.values.begin(), wanted.values.end()));
+    EXPECT_THAT(file.rows(200000, 1).values, ElementsAre(600000, 600001, 600002));
+  }
+}
+
+TEST(Pieces, TellWhereInTheArrayAValueIs) {
+  sample::Folder folder;
+  Long bad;
+  bad.values[3 * 299999 + 1] = std::nanf("");
+  for (const std::string& reference : bad.write(folder)) {
+    EXPECT_THAT(complaint(reference), HasSubstr("NaN at index [299999, 1]"));
+    try {
+      systems::ArrayFile(reference, origin).in_pieces(Long::rows, [](long, const systems::Array&) {});
+      ADD_FAILURE() << reference << " was read";
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), HasSubstr("NaN at index [299999, 1]"));
+    }
+  }
 }
 
 TEST(References, AreToldApart) {
