@@ -139,7 +139,7 @@ typename Shares<Real>::Parcels Shares<Real>::parcels(const std::vector<Windows::
 
 template <class Real>
 typename Shares<Real>::Pieces Shares<Real>::on_device(const Parcels& parcels) {
-  const auto pieces = make_view<Pieces>("pieces", parcels.pieces.size());
+  auto pieces = make_view<Pieces>("pieces", parcels.pieces.size());
   const auto host = Kokkos::create_mirror_view(pieces);
   std::copy(parcels.pieces.begin(), parcels.pieces.end(), host.data());
   Kokkos::deep_copy(Exec(), pieces, host);
