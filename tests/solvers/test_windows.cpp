@@ -100,6 +100,21 @@ TEST(Windows, LeaveAWidthThatStalls) {
   EXPECT_LE(run.iterations, 100000 / (128 / 6) * 2);
 }
 
+TEST(Windows, GrowWhereTheyAreLargelySettledWhenTheyMove) {
+  const Walked run = simulate(automatic(), 1000000, [](long width) { return 0.4 * double(width); });
+  EXPECT_EQ(run.last_width, 4096);
+  EXPECT_LE(run.work, 4);
+}
+
+TEST(Windows, LeaveAStartThatStalls) {
+  WindowModel model = automatic();
+  model.start = 512;
+  const auto fails_when_wide = [](long width) { return width > 128 ? 0.05 : double(width) / 6; };
+  const Walked run = simulate(model, 10000, fails_when_wide);
+  EXPECT_LE(run.last_width, 128);
+  EXPECT_LE(run.iterations, 10000 / (128 / 6) * 2);
+}
+
 TEST(Windows, AFixedWidthStaysAndReachesTheEnd) {
   WindowModel model = automatic();
   model.start = model.smallest = model.largest = 100;
