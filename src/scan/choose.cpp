@@ -71,9 +71,7 @@ std::vector<long> candidates(const Job& job) {
 }
 
 /// Serial and flat run through time in order; chunks only lay out the lanes, so that evaluation fills them.
-long layout(const Job& job) {
-  return job.batch >= lane_width ? 1 : std::max(1L, std::min<long>(fill(job), job.length / 2));
-}
+long layout(const Job& job) { return job.batch >= lane_width ? 1 : fill(job); }
 
 Choice fastest(const Job& job, bool fused, bool chunked_only) {
   Choice best{Engine::chunked, 1};

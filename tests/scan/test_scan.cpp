@@ -240,6 +240,8 @@ TEST(Choose, IsIndependentOfRanksAndFillsLanes) {
   EXPECT_EQ(choose("auto", Job{1000, 64, 2, true}).chunks, 1);
   EXPECT_GE(choose("auto", Job{10000, 1, 2, false}).chunks, 2 * lane_width);
   EXPECT_EQ(choose("auto", Job{1, 1, 2, false}).chunks, 1);
+  EXPECT_EQ(choose("auto", Job{64, 1, 8, false}).chunks, 4) << "chunks of less than 16 steps";
+  EXPECT_EQ(choose("auto", Job{1000, lane_width, 8, true}).chunks, 1) << "dense summaries where lanes are full";
   EXPECT_THROW(choose("banana", Job{1, 1, 1, false}), std::invalid_argument);
 }
 
@@ -260,6 +262,19 @@ TEST(Choose, WeighsChunksOfDenseElementsByTheirCost) {
   EXPECT_EQ(choose("auto", job(100, 1, 1, 64, false)).text(), "serial");
   EXPECT_EQ(choose("auto", job(100, 1, 1, 64, false), true).engine, Engine::chunked);
   EXPECT_EQ(choose("chunked", job(100, 1, 1, 64, false)).engine, Engine::chunked);
+  for (const long length : {20L, 60L, 200L})
+    EXPECT_LE(8 * choose("auto", job(length, 1, 2, 1, false), true).chunks, length);
+  // Where sequences fill a group, its first chunk is summarised as all others are; threads share out the sequences.
+  const Choice two{Engine::chunked, 2}, serial{Engine::serial, 2};
+  EXPECT_GT(modelled_ns(job(1000, lane_width - 1, 1, 8, true), two, true),
+            modelled_ns(job(1000, lane_width, 1, 8, true), two, true));
+  EXPECT_LT(modelled_ns(job(1000, 4, 4, 64, false), serial, false),
+            0.8 * modelled_ns(job(1000, 4, 2, 64, false), serial, false));
+  // Along ranks in time nothing is serial; a rank may have no sequences.
+  Job shared = job(100, 1, 1, 64, false);
+  shared.shared = true;
+  EXPECT_EQ(choose("auto", shared).engine, Engine::chunked);
+  EXPECT_GE(choose("auto", job(100, 0, 1, 8, false)).chunks, 1);
   // Jacobians that no cache holds had better not be stored.
   const auto gain = [&](long length) {
     const Job one = job(length, 16, 1, 8, false);
