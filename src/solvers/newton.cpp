@@ -26,8 +26,6 @@ namespace tuning {
 constexpr long first_dense_window = 32, first_diagonal_window = 128, smallest_window = 8;
 /// Panels of a window should stay in cache (hosts: 4 MiB a thread) or fill the device.
 inline double frame_bytes(int threads) { return exec_is_host ? 4194304.0 * std::max(1, threads) : 268435456.0; }
-/// A pass that takes blocks of steps through all it does needs no cache for the window; memory is to be left for others.
-constexpr double fused_frame_bytes = 268435456.0;
 /// Launching and joining the kernels of an iteration, in floating-point operations of the evaluation.
 inline double launch_flops(int threads) { return exec_is_host ? 2.5e5 * std::max(1, threads) : 1e8; }
 }  // namespace tuning
@@ -263,8 +261,7 @@ WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& confi
   const long balanced = static_cast<long>(cost.parameter_bytes / step_bytes);
   model.smallest = tuning::smallest_window;
   model.start = std::max(dense ? tuning::first_dense_window : tuning::first_diagonal_window, balanced / 2);
-  const double room = cost.fused ? tuning::fused_frame_bytes : tuning::frame_bytes(cost.threads);
-  model.largest = std::max({model.start, balanced, static_cast<long>(room / step_bytes)});
+  model.largest = std::max({model.start, balanced, static_cast<long>(tuning::frame_bytes(cost.threads) / step_bytes)});
   // Fused passes and diagonal solvers do simple operations, which processors do faster, twice as many at half the precision.
   const double pace = dense && !cost.fused ? 1 : 16 / cost.real_bytes;
   model.overhead = pace * tuning::launch_flops(cost.threads) / (cost.step_flops * double(cost.batch));

@@ -187,32 +187,47 @@ void Windows::all_passed() {
   if (leaps()) search();  // an iteration of the next window would be in the frame of this one
 }
 
-Windows::Slot Windows::next_slot(const Slot& slot) const {
-  const Progress& p = progress_[static_cast<std::size_t>(slot.sequence)];
-  if (model_.full) return slot;
-  const long begin = std::max(slot.begin, p.front);
-  return {slot.sequence, begin, std::min(p.width, length_ - begin)};
+/// Where windows that settle at once had better end together: sequences whose windows hold the same steps are copied by whole
+/// rows. 0: anywhere.
+long Windows::common_end() const {
+  if (!leaps()) return 0;
+  long end = length_;
+  for (const Slot& slot : slots_) {
+    const Progress& p = progress_[static_cast<std::size_t>(slot.sequence)];
+    if (p.finished == 0) end = std::min(end, p.front + p.width);
+  }
+  return end;
 }
 
-/// Steps of the widest window that is needed next; 0: none is.
+Windows::Slot Windows::next_slot(const Slot& slot, long common_end) const {
+  const Progress& p = progress_[static_cast<std::size_t>(slot.sequence)];
+  if (model_.full) return slot;
+  const long begin = std::max(slot.begin, p.front), length = std::min(p.width, length_ - begin);
+  const long aligned = common_end - begin;
+  return {slot.sequence, begin, aligned <= length && aligned > length - length / 4 ? aligned : length};
+}
+
+/// Steps of the widest window that is needed next; 0: none is. Somewhat more where the frame has them.
 long Windows::widest() const {
   long width = 0;
   for (const Slot& slot : slots_) {
     const Progress& p = progress_[static_cast<std::size_t>(slot.sequence)];
     if (p.finished > 1) continue;
-    width = std::max({1L, width, model_.full ? slot.length : p.width});
+    const long begin = std::max(slot.begin, p.front);
+    const long left = std::max(1L, length_ - begin);
+    width = std::max(width, model_.full ? slot.length : 2 * left <= width_ ? std::min(p.width, left) : p.width);
   }
   return std::min(width, std::max(1L, length_));
 }
 
 Windows::Change Windows::plan() const {
   Change change;
-  const long width = widest();
+  const long width = widest(), end = common_end();
   const bool any_left = width > 0;
   if (any_left && (width != width_ || idle_ >= model_.move_cost)) {
     change.reframe = true;
     for (const Slot& slot : slots_)
-      if (progress_[static_cast<std::size_t>(slot.sequence)].finished < 2) change.next.push_back(next_slot(slot));
+      if (progress_[static_cast<std::size_t>(slot.sequence)].finished < 2) change.next.push_back(next_slot(slot, end));
     change.moving.assign(change.next.size(), 1);
     return change;
   }
@@ -221,7 +236,7 @@ Windows::Change Windows::plan() const {
   if (model_.full) return change;
   for (std::size_t j = 0; j < slots_.size(); ++j) {
     const Progress& p = progress_[static_cast<std::size_t>(slots_[j].sequence)];
-    const Slot next = next_slot(slots_[j]);
+    const Slot next = next_slot(slots_[j], end);
     const bool waits = p.waits || p.wasted < model_.move_cost;
     if (p.finished > 0 || (waits && !p.resized && !p.restart)) continue;
     if (next.begin == slots_[j].begin && next.length == slots_[j].length && !p.restart) continue;

@@ -101,7 +101,8 @@ class Windows {
   void stop_stalls(Progress& p);
   void resize(Progress& p, long width) const;
   double iterations_left(double residual, double before) const;
-  Slot next_slot(const Slot& slot) const;
+  long common_end() const;
+  Slot next_slot(const Slot& slot, long common_end) const;
   long widest() const;
 
   WindowModel model_;
