@@ -27,7 +27,7 @@ constexpr double patient = 1.5, soon = 6;
 /// A window whose largest residual has not fallen by `falls` in so many iterations does not settle as a whole.
 constexpr int stuck_after = 6;
 constexpr double falls = 0.8;
-/// Wider windows are tried again after so many measurements of the best width.
+/// Wider windows are tried again once the best width has done worse than before so many times.
 constexpr int content = 16;
 
 }  // namespace
