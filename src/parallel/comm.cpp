@@ -30,10 +30,11 @@ void in_pieces(void* data, std::size_t bytes, Send&& send) {
     send(at + done, static_cast<int>(std::min(piece_bytes, bytes - done)));
 }
 
-/// Whether the ranks of a host wait for each other on too few processors; see Session.
+/// Whether the ranks of some host wait for each other on too few processors; see Session. The same on all ranks, for a
+/// collective that blocks on one rank does not match its twin on another.
 bool crowded = false;
 
-/// Of all ranks of this host together: more ranks than hardware threads that they may run on.
+/// Whether any host has more ranks than hardware threads that they may run on. Collective.
 bool ranks_share_processors() {
   MPI_Comm host = MPI_COMM_NULL;
   check(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host), "MPI_Comm_split_type");
@@ -48,7 +49,9 @@ bool ranks_share_processors() {
   int processors = 0;
   for (const unsigned char eight : allowed)
     for (int bit = 0; bit < 8; ++bit) processors += eight >> bit & 1;
-  return known != 0 && ranks > processors;
+  int too_few = known != 0 && ranks > processors;
+  check(MPI_Allreduce(MPI_IN_PLACE, &too_few, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD), "MPI_Allreduce");
+  return too_few != 0;
 }
 
 void wait_for(int count, MPI_Request* requests) {

@@ -52,7 +52,7 @@ void check(int code, const char* call);
 /// finalises it. Does neither where MPI is initialised already. Kokkos is to be initialised after it and
 /// finalised before it. Throws MpiError where the library offers less than MPI_THREAD_FUNNELED.
 ///
-/// Finds out whether a host has more ranks than hardware threads that they may run on. Ranks of such a job leave the
+/// Finds out whether any host has more ranks than hardware threads that they may run on. Ranks of such a job leave the
 /// processor to others while they wait in a Comm: not every MPI does (MPICH polls until its time slice ends).
 class Session {
  public:
