@@ -146,17 +146,17 @@ void gather_states(const parallel::Comm& comm, const Rows<Real>& states, const d
                    parallel::Range steps, const CaseRunner::StatesSink& sink) {
   const long D = static_cast<long>(states.extent(2));
   const std::vector<parallel::Range> all_sequences = comm.allgather(sequences), all_steps = comm.allgather(steps);
-  constexpr long numbers = 1L << 19;
-  const long piece = std::max(1L, numbers / std::max(1L, c.batch * D));
+  const long piece = record::rows_at_once(c.batch * D);
   const auto within = [](parallel::Range range, long first, long end) {
     return parallel::Range{std::clamp(first, range.begin, range.end), std::clamp(end, range.begin, range.end)};
   };
   for (long first = 0; first < c.length; first += piece) {
     const long end = std::min(c.length, first + piece);
     const parallel::Range here = within(steps, first, end);
-    const auto host = Kokkos::create_mirror_view_and_copy(
-        Kokkos::HostSpace(), Kokkos::subview(states, std::make_pair(here.begin - steps.begin, here.end - steps.begin),
-                                             Kokkos::ALL, Kokkos::ALL));
+    // Rather than a subview, whose layout a mirror in another space could not be given.
+    const Rows<Real> rows_here(states.data() + (here.begin - steps.begin) * sequences.size() * D,
+                               std::size_t(here.size()), states.extent(1), states.extent(2));
+    const auto host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), rows_here);
     std::vector<double> mine(host.size());
     for (std::size_t i = 0; i < mine.size(); ++i) mine[i] = static_cast<double>(host.data()[i]);
     const std::vector<double> parts = comm.gather(mine);
@@ -404,8 +404,8 @@ solvers::Setup<Real> CaseRunner::RunningCase<Real>::setup_of_case() const {
     const bool each = a.shape().size() == 3;
     setup.guess = make_view<Rows<Real>>("guess", steps.size(), mine_.size(), c.state_dim);
     const auto host = Kokkos::create_mirror_view(setup.guess);
-    a.in_pieces(steps.end, [&](long first, const record::Array& rows) {
-      for (long t = std::max(first, steps.begin); t < first + rows.shape[0]; ++t)
+    a.in_pieces(steps.begin, steps.end, [&](long first, const record::Array& rows) {
+      for (long t = first; t < first + rows.shape[0]; ++t)
         for (long b = mine_.begin; b < mine_.end; ++b)
           for (long i = 0; i < c.state_dim; ++i)
             host(t - steps.begin, b - mine_.begin, i) = static_cast<Real>(rows.values[static_cast<std::size_t>(

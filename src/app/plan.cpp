@@ -22,7 +22,7 @@ void check_guess(const deck::Case& c) {
     throw InputError(
         origin, fmt::format("{} has shape {}, this case needs {} or {}", c.solver.guess, record::shape_text(a.shape()),
                             record::shape_text(each), record::shape_text(one)));
-  a.in_pieces(c.length, [](long, const record::Array&) {});  // every number is checked
+  a.in_pieces(0, c.length, [](long, const record::Array&) {});  // every number is checked
 }
 
 }  // namespace

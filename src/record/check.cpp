@@ -139,8 +139,8 @@ void check_roofs(hid_t file, Problems& problems) {
 }
 
 bool all_finite_rows(const Dataset& dataset, const std::vector<long>& shape) {
-  const long row = std::max(1L, shape[1] * shape[2]);
-  const long step = std::max(1L, (1L << 20) / row);
+  require_stored(dataset, "states");
+  const long step = rows_at_once(shape[1] * shape[2]);
   for (long first = 0; first < shape[0]; first += step) {
     const auto values = read_rows(dataset, first, std::min(step, shape[0] - first));
     if (!std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); })) return false;

@@ -8,8 +8,11 @@
 #include <cstring>
 #include <exception>
 #include <filesystem>
-#include <new>
+#include <functional>
+#include <numeric>
 #include <stdexcept>
+
+#include "record/hdf5_io.hpp"
 
 namespace elkhorn::record {
 namespace {
@@ -157,6 +160,9 @@ ArrayReader::ArrayReader(const std::string& file, const std::string& path, const
       throw InputError(origin, what_ + " has shape " + shape_text(shape_) + ", expected " + wanted +
                                    (wanted == "1" ? " dimension" : " dimensions"));
     }
+    // Small arrays that were never written are zeros; a claim of a GiB and more must be backed.
+    constexpr double small = 1 << 27;
+    if (std::accumulate(dims.begin(), dims.end(), 1.0, std::multiplies<>()) > small) require_stored(dataset_, what_);
   } catch (const Hdf5Error& error) {
     throw InputError(origin, error.what());
   }
@@ -164,33 +170,16 @@ ArrayReader::ArrayReader(const std::string& file, const std::string& path, const
 
 std::vector<double> ArrayReader::rows(long first, long count) const {
   const std::string doing = "read " + what_;
-  std::vector<hsize_t> start(shape_.size(), 0), extent(shape_.begin(), shape_.end());
-  if (!shape_.empty()) {
-    start[0] = static_cast<hsize_t>(first);
-    extent[0] = static_cast<hsize_t>(count);
-  }
-  std::vector<double> values;
   try {
-    hsize_t all = 1;
-    for (const hsize_t n : extent) all *= n;
-    values.resize(all);
+    if (!shape_.empty()) return read_rows(dataset_, first, count, doing);
+    std::vector<double> value(1);
+    check_hdf5(H5Dread(dataset_.id(), H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, value.data()), doing);
+    return value;
+  } catch (const Hdf5Error& error) {
+    throw InputError(origin_, error.what());
   } catch (const std::exception&) {  // bad_alloc or length_error
     throw InputError(origin_, what_ + " with shape " + shape_text(shape_) + " does not fit into memory");
   }
-  if (values.empty()) return values;
-  try {
-    const Dataspace in_file(H5Dget_space(dataset_.id()), doing);
-    const Dataspace here(shape_.empty() ? H5Screate(H5S_SCALAR)
-                                        : H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr),
-                         doing);
-    if (!shape_.empty())
-      check_hdf5(H5Sselect_hyperslab(in_file.id(), H5S_SELECT_SET, start.data(), nullptr, extent.data(), nullptr),
-                 doing);
-    check_hdf5(H5Dread(dataset_.id(), H5T_NATIVE_DOUBLE, here.id(), in_file.id(), H5P_DEFAULT, values.data()), doing);
-  } catch (const Hdf5Error& error) {
-    throw InputError(origin_, error.what());
-  }
-  return values;
 }
 
 Array read_array(const std::string& file, const std::string& path, const Origin& origin,

@@ -5,6 +5,7 @@
 
 #include <hdf5.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -101,6 +102,9 @@ struct Array {
 
 /// True where `file` is a readable HDF5 file that has a group or dataset at `path`; never throws.
 bool exists(const std::string& file, const std::string& path);
+
+/// Rows of a piece of an array that is read or written in pieces, of so many numbers each: some MiB.
+inline long rows_at_once(long numbers) { return std::max(1L, (1L << 19) / std::max(1L, numbers)); }
 
 /// A float or integer dataset of any width, read as doubles in pieces, so that it may be larger than memory.
 class ArrayReader {

@@ -324,13 +324,12 @@ std::pair<Dataspace, Dataspace> select_rows(const Dataset& dataset, long first, 
 }
 }  // namespace
 
-std::vector<double> read_rows(const Dataset& dataset, long first, long count) {
-  const std::string doing = "read rows of a dataset";
-  require_stored(dataset, "a dataset");
+std::vector<double> read_rows(const Dataset& dataset, long first, long count, const std::string& doing) {
   std::vector<long> shape = dataset_shape(dataset);
   shape[0] = count;
-  const auto [file_space, memory_space] = select_rows(dataset, first, shape, doing);
   std::vector<double> values(count_of(shape));
+  if (values.empty()) return values;
+  const auto [file_space, memory_space] = select_rows(dataset, first, shape, doing);
   check_hdf5(H5Dread(dataset.id(), H5T_NATIVE_DOUBLE, memory_space.id(), file_space.id(), H5P_DEFAULT, values.data()),
              doing);
   return values;

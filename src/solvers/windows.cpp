@@ -77,8 +77,10 @@ void Windows::stop_stalls(Progress& p) {
   const bool unknown = search_.best_cost == 0;
   const bool stalls = unknown ? p.iterations >= std::max(patience, p.width / 4) && advance < double(p.width) / 4
                               : p.iterations >= 8 && p.stuck >= stuck_after && cost > stalled * search_.best_cost;
+  const double best_iterations =  // a width of progress
+      search_.best_cost * double(search_.best) / (double(search_.best) + model_.overhead);
   const bool fails = leaps() && search_.width > search_.best && cost > stalled * search_.best_cost &&
-                     double(p.iterations) > stalled * search_.best_iterations;
+                     double(p.iterations) > stalled * best_iterations;
   if (!stalls && !fails) return;
   p.restart = true;
   if (search_.width > search_.best) {  // a trial stalls: it ends for all
@@ -122,7 +124,6 @@ void Windows::search() {
     search_.steady = mostly_whole && search_.best_cost > 0 ? search_.steady + (search_.width > search_.best) : 0;
     search_.best = search_.width;
     search_.best_cost = cost;
-    search_.best_iterations = search_.iterations / search_.advance * double(search_.width);
     return measure(wider());
   }
   search_.steady = 0;

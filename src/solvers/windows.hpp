@@ -75,7 +75,6 @@ class Windows {
     bool whole = false;  ///< whether the last width's windows settled as a whole, in few iterations: measure longer
     int measured = 0;    ///< how often the best width was measured again
     int steady = 0;      ///< how often in turn wider windows settled as a whole and cost no more
-    double best_iterations = 0;  ///< a width of progress
     // with this width, over all sequences:
     double iterations = 0, advance = 0;
     long wholes = 0, moves = 0;  ///< windows that settled as a whole, and how often one moved

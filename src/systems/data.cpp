@@ -69,7 +69,7 @@ class DriverFile {
   /// piece(first step, numbers) until step `end`, all of them finite.
   template <class Piece>
   void in_pieces(long end, const Piece& piece) const {
-    file_.in_pieces(end, [&](long first, const Array& rows) {
+    file_.in_pieces(0, end, [&](long first, const Array& rows) {
       require_range(case_, rows, case_.drivers, key, first);
       piece(first, rows);
     });

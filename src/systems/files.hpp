@@ -42,14 +42,13 @@ class ArrayFile {
   const std::vector<long>& shape() const;
   /// Rows first .. first + count - 1; a scalar is one row.
   Array rows(long first, long count) const;
-  /// All rows in turn: piece(first row, rows).
+  /// Rows first .. end - 1 in turn: piece(its first row, its rows).
   template <class Piece>
-  void in_pieces(long row_end, const Piece& piece) const {
-    constexpr long numbers = 1L << 19;
-    long each = 1;
-    for (std::size_t d = 1; d < shape().size(); ++d) each *= shape()[d];
-    const long step = std::max(1L, numbers / std::max(1L, each));
-    for (long first = 0; first < row_end; first += step) piece(first, rows(first, std::min(step, row_end - first)));
+  void in_pieces(long first, long end, const Piece& piece) const {
+    long numbers = 1;
+    for (std::size_t d = 1; d < shape().size(); ++d) numbers *= shape()[d];
+    const long step = record::rows_at_once(numbers);
+    for (; first < end; first += step) piece(first, rows(first, std::min(step, end - first)));
   }
 
   class Source;

@@ -71,6 +71,13 @@ TEST_F(Hdf5Input, EveryErrorNamesTheOriginAndTheCause) {
   EXPECT_THAT(read(path_, "/group"), HasSubstr("is not a dataset"));
   EXPECT_THAT(read(path_, "/words"), HasSubstr("does not hold numbers"));
   EXPECT_THAT(read(path_, "/group/matrix", {1, 3}), HasSubstr("shape [2, 3], expected 1 or 3 dimensions"));
+  const std::string hollow = folder_.file("hollow.h5");  // claims a TiB, holds nothing
+  {
+    File file = create_file(hollow);
+    create_dataset(file.id(), "u", H5T_IEEE_F64LE, {1L << 34, 8});
+    file.close("close");
+  }
+  EXPECT_THAT(read(hollow, "/u"), HasSubstr("far more than the file holds"));
   const std::string text_file = folder_.file("text.h5");
   std::ofstream(text_file) << "not HDF5 at all\n";
   EXPECT_THAT(read(text_file, "/x"), HasSubstr("is not an HDF5 file"));

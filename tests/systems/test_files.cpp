@@ -97,7 +97,7 @@ TEST(Pieces, OfLongArraysMakeTheWhole) {
     EXPECT_THAT(file.shape(), ElementsAre(Long::rows, Long::columns));
     std::vector<double> all;
     int pieces = 0;
-    file.in_pieces(Long::rows, [&](long first, const systems::Array& rows) {
+    file.in_pieces(0, Long::rows, [&](long first, const systems::Array& rows) {
       EXPECT_EQ(first * Long::columns, long(all.size()));
       EXPECT_EQ(rows.shape[0] * Long::columns, long(rows.values.size()));
       all.insert(all.end(), rows.values.begin(), rows.values.end());
@@ -116,7 +116,7 @@ TEST(Pieces, TellWhereInTheArrayAValueIs) {
   for (const std::string& reference : bad.write(folder)) {
     EXPECT_THAT(complaint(reference), HasSubstr("NaN at index [299999, 1]"));
     try {
-      systems::ArrayFile(reference, origin).in_pieces(Long::rows, [](long, const systems::Array&) {});
+      systems::ArrayFile(reference, origin).in_pieces(0, Long::rows, [](long, const systems::Array&) {});
       ADD_FAILURE() << reference << " was read";
     } catch (const InputError& error) {
       EXPECT_THAT(error.what(), HasSubstr("NaN at index [299999, 1]"));
