@@ -153,6 +153,22 @@ TEST(Windows, AFixedWidthStaysAndReachesTheEnd) {
   }
 }
 
+TEST(Windows, AShortLastWindowTakesAFrameOfItsLength) {
+  for (const long last : {1L, 30L, 50L, 51L, 99L}) {
+    WindowModel model = automatic();
+    model.start = model.smallest = model.largest = 100;
+    Windows windows(model, 700 + last, 1);
+    for (int iteration = 0; iteration < 7; ++iteration) {
+      EXPECT_EQ(windows.width(), 100);
+      windows.observe(0, 100, 1.0, false);
+      windows.apply(windows.plan());
+    }
+    ASSERT_EQ(windows.slots()[0].length, last);
+    // More than half of a frame is not worth another one.
+    EXPECT_EQ(windows.width(), last <= 50 ? last : 100);
+  }
+}
+
 TEST(Windows, FinishedSequencesLeaveTheFrame) {
   WindowModel model;  // full length
   Windows windows(model, 50, 4);
