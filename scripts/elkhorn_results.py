@@ -90,7 +90,7 @@ def parameter_text(value):
 # Attributes that files of format 1.0 lack, and the value that means "not measured" (docs/results.md).
 SINCE_1_1 = {
     **dict.fromkeys(("time_first_s", "time_min_s", "time_q1_s", "time_q3_s", "time_max_s", "time_mad_s", "drift", "dip",
-                     "other_cpu", "energy_j", "roof_share", "communication_share", "communication_share_least"), float("nan")),
+                     "other_cpu", "energy_j", "roof_share", "communication_share", "transfer_share"), float("nan")),
     **dict.fromkeys(("drifting", "bimodal", "interleaved"), False),
     "outliers": -1, "roof_bound": "", "pass": "", "official": None, "unofficial_because": "",
 }

@@ -48,7 +48,7 @@ def rows_of(study):
                 "work": case.work, "scan": case.scan, "time_s": case.time_median_s if measured else math.nan,
                 "low_s": case.time_ci_low_s, "high_s": case.time_ci_high_s,
                 "communication": communication_share(case),
-                "communication_least": getattr(case, "communication_share_least", math.nan),
+                "transfer": getattr(case, "transfer_share", math.nan),
                 "messages_per_iteration": getattr(case, "messages_per_iteration", -1),
                 "bytes_per_iteration": getattr(case, "bytes_per_iteration", -1), "load": load,
                 "oversubscribed": load > 1.0 + 1e-9,
@@ -132,11 +132,11 @@ def share_text(value):
 def table_rows(frame):
     """Header and rows of text of one study."""
     header = ["solver", "ranks × threads", "T", "B", "status", "iter.", "time [95 % interval]", "speed-up",
-              "efficiency", "comm.", "time/iter."]
+              "efficiency", "comm.", "messages", "time/iter."]
     rows = []
     for _, row in frame.iterrows():
         if not isinstance(row.get("status"), str):
-            rows.append(["–", point_text(row), "", "", row["state"], "", "", "", "", "", ""])  # why: `notes`
+            rows.append(["–", point_text(row), "", "", row["state"]] + [""] * 7)  # why: `notes`
             continue
         mark = MARK if row["oversubscribed"] else ""
         time = seconds_text(row["time_s"]) if math.isfinite(row["time_s"]) else "–"
@@ -147,7 +147,8 @@ def table_rows(frame):
             row["label"], point_text(row) + mark, f"{row['T']:.0f}", f"{row['B']:.0f}",
             row["status"].replace("_", " "), f"{row['iterations']:.0f}" if row["iterations"] >= 0 else "–", time,
             f"{row['speedup']:.2f}×" if math.isfinite(row["speedup"]) else "–", share_text(row["efficiency"]),
-            share_text(row["communication"]), seconds_text(each) if math.isfinite(each) else "–"])
+            share_text(row["communication"]), share_text(row["transfer"]),
+            seconds_text(each) if math.isfinite(each) else "–"])
     return header, rows
 
 

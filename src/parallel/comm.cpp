@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
+#include <unordered_map>
 #include <utility>
 
 #if defined(OPEN_MPI) && OPEN_MPI
@@ -179,7 +180,9 @@ Comm::Comm(Comm&& other) noexcept
     : handle_(std::exchange(other.handle_, MPI_COMM_NULL)),
       rank_(other.rank_),
       size_(other.size_),
-      traffic_(other.traffic_) {}
+      traffic_(other.traffic_),
+      tape_(std::move(other.tape_)),
+      pendings_(other.pendings_) {}
 
 Comm& Comm::operator=(Comm&& other) noexcept {
   if (this != &other) {
@@ -188,6 +191,8 @@ Comm& Comm::operator=(Comm&& other) noexcept {
     rank_ = other.rank_;
     size_ = other.size_;
     traffic_ = other.traffic_;
+    tape_ = std::move(other.tape_);
+    pendings_ = other.pendings_;
   }
   return *this;
 }
@@ -220,6 +225,7 @@ std::string Comm::broadcast(std::string text, int root) const {
 
 std::vector<double> Comm::max(const std::vector<double>& values) const {
   const Clock clock(traffic_);
+  tape_.add({Tape::What::max, -1, values.size(), 0});
   // Second half: 1 where NaN, so that NaN survives whatever MPI_MAX does with it.
   const std::size_t n = values.size();
   std::vector<double> both(2 * n);
@@ -239,6 +245,7 @@ std::vector<double> Comm::max(const std::vector<double>& values) const {
 
 std::vector<double> Comm::sum(const std::vector<double>& values) const {
   const Clock clock(traffic_);
+  tape_.add({Tape::What::sum, -1, values.size(), 0});
   std::vector<double> out = values;
   reduce(handle_, out.data(), out.size(), MPI_DOUBLE, MPI_SUM);
   ++traffic_.messages;
@@ -255,6 +262,7 @@ long Comm::sum(long value) const { return reduce(handle_, value, MPI_LONG, MPI_S
 
 void Comm::add_send(Pending& pending, const void* data, std::size_t bytes, int to) const {
   const Clock clock(traffic_);
+  tape_.add({Tape::What::send, to, bytes, pending.number_});
   in_pieces(const_cast<void*>(data), bytes, [&](void* piece, int count) {
     check(MPI_Isend(piece, count, MPI_BYTE, to, exchange_tag, handle_, &pending.requests_.emplace_back()), "MPI_Isend");
   });
@@ -264,6 +272,7 @@ void Comm::add_send(Pending& pending, const void* data, std::size_t bytes, int t
 
 void Comm::add_receive(Pending& pending, void* incoming, std::size_t bytes, int from) const {
   const Clock clock(traffic_);
+  tape_.add({Tape::What::receive, from, bytes, pending.number_});
   in_pieces(incoming, bytes, [&](void* piece, int count) {
     check(MPI_Irecv(piece, count, MPI_BYTE, from, exchange_tag, handle_, &pending.requests_.emplace_back()),
           "MPI_Irecv");
@@ -313,10 +322,55 @@ Pending Comm::start_receiving(void* incoming, std::size_t bytes, int from) const
   return pending;
 }
 
+double Comm::replay() const {
+  tape_.stop();
+  const long worth = max(tape_.complete() ? long{!tape_.events().empty()} : 2);
+  if (worth != 1) return worth == 0 ? 0 : std::numeric_limits<double>::quiet_NaN();
+  struct Again {
+    Pending pending;
+    std::vector<std::vector<char>> arrived;  // each message its own memory, as MPI wants it
+  };
+  std::unordered_map<long, Again> under_way;
+  std::size_t longest = 0;
+  for (const Tape::Event& event : tape_.events())
+    if (event.what == Tape::What::send) longest = std::max(longest, event.size);
+  const std::vector<char> sent(longest);
+  const Traffic before = traffic_;
+  barrier();
+  const auto start = std::chrono::steady_clock::now();
+  for (const Tape::Event& event : tape_.events()) {
+    const auto again = [&]() -> Again& {
+      return under_way.try_emplace(event.pending, Again{Pending(*this), {}}).first->second;
+    };
+    switch (event.what) {
+      case Tape::What::max: max(std::vector<double>(event.size)); break;
+      case Tape::What::sum: sum(std::vector<double>(event.size)); break;
+      case Tape::What::send: add_send(again().pending, sent.data(), event.size, event.peer); break;
+      case Tape::What::receive: {
+        Again& mine = again();
+        mine.arrived.emplace_back(event.size);
+        add_receive(mine.pending, mine.arrived.back().data(), event.size, event.peer);
+        break;
+      }
+      case Tape::What::wait:
+        again().pending.wait();
+        under_way.erase(event.pending);
+        break;
+    }
+  }
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double slowest = max(seconds);
+  traffic_ = before;
+  return slowest;
+}
+
+Pending::Pending(const Comm& comm) : comm_(&comm), number_(comm.pendings_++) {}
+
 Pending& Pending::operator=(Pending&& other) noexcept {
   if (this != &other) {
     give_up();
     comm_ = std::exchange(other.comm_, nullptr);
+    number_ = other.number_;
     requests_ = std::exchange(other.requests_, {});
   }
   return *this;
@@ -325,6 +379,7 @@ Pending& Pending::operator=(Pending&& other) noexcept {
 void Pending::wait() {
   if (requests_.empty()) return;
   const Clock clock(comm_->traffic_);
+  comm_->tape_.add({Tape::What::wait, -1, 0, number_});
   wait_for(static_cast<int>(requests_.size()), requests_.data());
   requests_.clear();
 }

@@ -71,11 +71,40 @@ bool reads_device_memory();
 
 class Comm;
 
+/// What a rank asked a communicator to move, in order: the same can be done again with nothing between (Comm::replay).
+class Tape {
+ public:
+  enum class What : int { send, receive, wait, max, sum };
+  struct Event {
+    What what;
+    int peer;
+    std::size_t size;  ///< bytes of a message, numbers of a reduction
+    long pending;      ///< which Pending a message belongs to
+  };
+  /// Longer ones are not kept: they would take memory that the measured program does not have.
+  static constexpr std::size_t longest = std::size_t{1} << 20;
+
+  void start() {
+    events_.clear();
+    runs_ = true;
+  }
+  void stop() { runs_ = false; }
+  void add(const Event& event) {
+    if (runs_ && events_.size() <= longest) events_.push_back(event);
+  }
+  bool complete() const { return events_.size() <= longest; }
+  const std::vector<Event>& events() const { return events_; }
+
+ private:
+  std::vector<Event> events_;
+  bool runs_ = false;
+};
+
 /// Messages on their way; their memory is to be left alone until `wait` has returned. Without it they are given up.
 class Pending {
  public:
   Pending() = default;
-  explicit Pending(const Comm& comm) : comm_(&comm) {}
+  explicit Pending(const Comm& comm);
   Pending(Pending&& other) noexcept { *this = std::move(other); }
   Pending& operator=(Pending&& other) noexcept;
   ~Pending() { give_up(); }
@@ -88,6 +117,7 @@ class Pending {
   friend class Comm;
   void give_up() noexcept;
   const Comm* comm_ = nullptr;
+  long number_ = 0;  ///< of its communicator's
   std::vector<MPI_Request> requests_;
 };
 
@@ -164,6 +194,13 @@ class Comm {
   /// communicator was made.
   Traffic traffic() const { return traffic_; }
 
+  /// From here on, what `traffic` counts is remembered, instead of what was before.
+  void record() const { tape_.start(); }
+  /// Ends that and does the same again, each rank its part, with nothing between: seconds until the last rank is through, 0
+  /// where none has anything to do. NaN where some rank's part is longer than Tape::longest. Traffic does not count it. Collective; all ranks must have
+  /// recorded the same stretch, in which every message that was started arrived.
+  double replay() const;
+
   /// One value of every rank, in rank order, on every rank. Collective.
   template <class T>
   std::vector<T> allgather(const T& value) const {
@@ -228,6 +265,8 @@ class Comm {
   int rank_ = 0;
   int size_ = 1;
   mutable Traffic traffic_;
+  mutable Tape tape_;
+  mutable long pendings_ = 0;  ///< so many Pending were made
 };
 
 /// What() of a std::exception, a fixed sentence for anything else. `error` must not be null.

@@ -68,6 +68,11 @@ class TimeLine {
 
   /// Of this rank, so far.
   Traffic traffic() const { return row_ ? row_->traffic() : Traffic{}; }
+  /// See Comm::record and Comm::replay.
+  void record() const {
+    if (row_) row_->record();
+  }
+  double replay() const { return row_ ? row_->replay() : 0; }
 
  private:
   int ahead() const { return backward_ ? -1 : 1; }

@@ -246,8 +246,7 @@ void check_measurement(const CaseResult& r, Report& report) {
   report.expect(!(r.other_cpu < 0), "other_cpu is " + number(r.other_cpu));
   report.expect(!(r.communication_share < 0 || r.communication_share > 1),
                 "communication_share is " + number(r.communication_share));
-  report.expect(!(r.communication_share_least < 0 || r.communication_share_least > r.communication_share),
-                "communication_share_least is " + number(r.communication_share_least));
+  report.expect(!(r.transfer_share < 0 || r.transfer_share > 1), "transfer_share is " + number(r.transfer_share));
   report.expect(r.pass.empty() || r.pass == "fused" || r.pass == "separate",
                 "pass is \"" + r.pass + "\", expected fused, separate or nothing");
   report.expect(!(r.energy_j < 0), "energy_j is " + number(r.energy_j));

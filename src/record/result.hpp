@@ -72,7 +72,8 @@ struct CaseResult {
   long messages_per_iteration = -1, bytes_per_iteration = -1;
   /// Share of a solve that ranks which share sequences spend on messages, waits included: of the rank that spends most.
   double communication_share = not_a_number;
-  double communication_share_least = not_a_number;  ///< of the rank that spends least: the one that others wait for
+  /// What the same messages take with nothing computed between them, as a share of the solve; NaN: too many to know.
+  double transfer_share = not_a_number;
   std::string pass;                  ///< fused | separate: how iterations go through the steps; empty: there are none
   double energy_j = not_a_number;    ///< one solve, processor packages of all hosts
   std::string roof_bound;            ///< bandwidth | flops: what bounds the modelled work; empty: unknown

@@ -80,7 +80,7 @@ void visit_attributes(Result& r, Visitor&& visit) {
   visit("roof_share", r.roof_share);
   visit("other_cpu", r.other_cpu);
   visit("communication_share", r.communication_share);
-  visit("communication_share_least", r.communication_share_least);
+  visit("transfer_share", r.transfer_share);
   visit("pass", r.pass);
   visit("official", r.official);
   visit("unofficial_because", r.unofficial_because);
@@ -107,7 +107,7 @@ inline bool in_version(const std::string& version, const std::string& attribute)
                                                   "official",
                                                   "unofficial_because",
                                                   "communication_share",
-                                                  "communication_share_least",
+                                                  "transfer_share",
                                                   "pass"};
   return version != "1.0" || since_1_1.count(attribute) == 0;
 }

@@ -245,7 +245,7 @@ class TimeRanks(unittest.TestCase):
         self.assertGreater(sum(c["status"] == "ok" for c in cases), 0.7 * len(cases))
         self.assertGreater(max(c["iterations"] for c in cases), 20)
         self.assertEqual({(c["messages_per_iteration"], c["bytes_per_iteration"]) for c in cases}, {(0, 0)})
-        self.assertEqual({c["communication_share"] for c in cases}, {0})
+        self.assertEqual({(c["communication_share"], c["transfer_share"]) for c in cases}, {(0, 0)})
 
     def test_all_grids_agree(self):
         for grid in GRIDS:
@@ -326,6 +326,7 @@ class TimeRanks(unittest.TestCase):
                 messages, bytes_sent = messages + 2, bytes_sent + 16 * batch + 8 * batch * (dim + 1)
         self.assertEqual((case["messages_per_iteration"], case["bytes_per_iteration"]), (messages, bytes_sent), what)
         self.assertEqual(case["communication_share"] > 0, messages > 0, what)
+        self.assertEqual(case["transfer_share"] > 0, messages > 0, what)
 
     def test_a_rank_that_fails_in_a_shared_solve_ends_the_job(self):
         for rank in (0, 1):

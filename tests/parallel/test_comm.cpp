@@ -14,6 +14,42 @@
 namespace elkhorn::parallel {
 namespace {
 
+/// What the program asked MPI for, counted by the functions below, which stand before MPI's.
+struct Calls {
+  long sends = 0, sent_bytes = 0, receives = 0, reductions = 0;
+};
+Calls operator-(const Calls& a, const Calls& b) {
+  return {a.sends - b.sends, a.sent_bytes - b.sent_bytes, a.receives - b.receives, a.reductions - b.reductions};
+}
+Calls calls;
+
+}  // namespace
+}  // namespace elkhorn::parallel
+
+extern "C" {
+int MPI_Isend(const void* data, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm, MPI_Request* request) {
+  ++elkhorn::parallel::calls.sends;
+  elkhorn::parallel::calls.sent_bytes += count;
+  return PMPI_Isend(data, count, type, to, tag, comm, request);
+}
+int MPI_Irecv(void* data, int count, MPI_Datatype type, int from, int tag, MPI_Comm comm, MPI_Request* request) {
+  ++elkhorn::parallel::calls.receives;
+  return PMPI_Irecv(data, count, type, from, tag, comm, request);
+}
+int MPI_Allreduce(const void* data, void* out, int count, MPI_Datatype type, MPI_Op op, MPI_Comm comm) {
+  ++elkhorn::parallel::calls.reductions;
+  return PMPI_Allreduce(data, out, count, type, op, comm);
+}
+int MPI_Iallreduce(const void* data, void* out, int count, MPI_Datatype type, MPI_Op op, MPI_Comm comm,
+                   MPI_Request* request) {
+  ++elkhorn::parallel::calls.reductions;
+  return PMPI_Iallreduce(data, out, count, type, op, comm, request);
+}
+}
+
+namespace elkhorn::parallel {
+namespace {
+
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 TEST(Comm, IsACommunicatorOfItsOwn) {
@@ -165,6 +201,56 @@ TEST(Comm, MessagesTravelWhileRanksDoSomethingElse) {
   moved.wait();
   leaves.wait();
   for (std::size_t i = 0; i < incoming.size(); ++i) ASSERT_EQ(incoming[i], 1000.0 * previous + double(i));
+}
+
+TEST(Comm, DoesTheSameAgain) {
+  const Comm comm;
+  const int next = comm.rank() + 1 < comm.size() ? comm.rank() + 1 : -1, previous = comm.rank() - 1;
+  std::vector<double> mine(100000, comm.rank()), theirs(mine.size());
+  comm.exchange_bytes(mine.data(), 8, next, theirs.data(), 8, previous);  // before: not to be repeated
+  comm.record();
+  const Calls before = calls;
+  for (const std::size_t bytes : {8u, 800000u, 0u}) {
+    comm.exchange_bytes(mine.data(), bytes, next, theirs.data(), bytes, previous);
+    comm.max(std::vector<double>(3, 1.0));
+  }
+  Pending arrives, leaves;
+  if (previous >= 0) arrives = comm.start_receiving(theirs.data(), 400000, previous);
+  if (next >= 0) leaves = comm.start_sending(mine.data(), 400000, next);
+  comm.sum(std::vector<double>(5, 1.0));  // both are under way meanwhile
+  leaves.wait();
+  arrives.wait();
+  const std::vector<std::size_t> some(static_cast<std::size_t>(comm.size()), 16);
+  comm.exchange_all(mine.data(), some, theirs.data(), some);
+  const Calls recorded = calls - before;
+  const Traffic traffic = comm.traffic();
+
+  for (int time = 0; time < 2; ++time) {
+    const Calls start = calls;
+    const double seconds = comm.replay();
+    const Calls again = calls - start;
+    EXPECT_EQ(again.sends, recorded.sends);
+    EXPECT_EQ(again.sent_bytes, recorded.sent_bytes);
+    EXPECT_EQ(again.receives, recorded.receives);
+    EXPECT_EQ(again.reductions, recorded.reductions + 2);  // whether all can, and who was last
+    EXPECT_GT(seconds, 0);
+    EXPECT_EQ(comm.min(seconds), comm.max(seconds));
+    comm.sum(std::vector<double>{1});  // after: not to be repeated either
+  }
+  EXPECT_EQ(comm.traffic().messages, traffic.messages + 2 + 2 * 2);  // those of min and max, and sums
+  // Nothing is left under way.
+  theirs[0] = -1;
+  comm.exchange_bytes(mine.data(), 8, next, theirs.data(), 8, previous);
+  EXPECT_EQ(theirs[0], previous >= 0 ? previous : -1);
+}
+
+TEST(Comm, DoesNotRepeatWhatIsTooLongToKeep) {
+  const Comm comm;
+  comm.record();
+  for (std::size_t i = 0; comm.is_root() && i <= Tape::longest; ++i) comm.start_sending(nullptr, 0, 0);
+  EXPECT_TRUE(std::isnan(comm.replay()));
+  comm.record();
+  EXPECT_EQ(comm.replay(), 0);  // nothing was asked for
 }
 
 TEST(TimeLine, RunsBackwardAsWell) {

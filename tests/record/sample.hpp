@@ -60,7 +60,7 @@ inline void add_times(CaseResult& r, double seconds, std::mt19937& random, long 
   r.roof_share = 0.3;
   r.other_cpu = 0.01;
   r.communication_share = 0.02;
-  r.communication_share_least = 0.01;
+  r.transfer_share = 0.01;
   r.pass = "fused";
 }
 

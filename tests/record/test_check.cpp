@@ -113,7 +113,7 @@ TEST_F(Check, EachInconsistencyIsFoundAndNamed) {
       {"roof_share is nan", [](auto& c) { c[1].roof_share = not_a_number; }},
       {"roof_share is -1", [](auto& c) { c[1].roof_share = -1; }},
       {"communication_share is 2", [](auto& c) { c[1].communication_share = 2; }},
-      {"communication_share_least is 0.5", [](auto& c) { c[1].communication_share_least = 0.5; }},
+      {"transfer_share is -0.5", [](auto& c) { c[1].transfer_share = -0.5; }},
       {"pass is \"both\"", [](auto& c) { c[1].pass = "both"; }},
       {"other_cpu is -1", [](auto& c) { c[1].other_cpu = -1; }},
       {"energy_j is -1", [](auto& c) { c[1].energy_j = -1; }},
