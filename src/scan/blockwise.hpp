@@ -27,6 +27,27 @@ class BlockStream {
   virtual void take(const StepBlock& block) const = 0;
 };
 
+namespace detail {
+
+using Groups = Kokkos::RangePolicy<HostExec, Kokkos::Schedule<Kokkos::Dynamic>>;
+
+/// Calls use(block) for the blocks of a group's steps that are not settled; they do not straddle those of the evaluation.
+template <class Use>
+void for_each_block(const LaneMap& map, const BlockStream& stream, long group, long block_length, long buffer,
+                    const Use& use) {
+  for (long begin = stream.settled(group); begin < map.steps;) {
+    const long edge = (begin / block_length + 1) * block_length;
+    const StepBlock block{group, begin, edge < map.steps ? edge : map.steps, buffer};
+    use(block);
+    begin = block.end;
+  }
+}
+
+}  // namespace detail
+
+/// One chunk whose stream makes the increments itself: it fills a block with δ_t, then takes it, block by block.
+void sweep(const LaneMap& map, const Active& active, const BlockStream& stream, long block_length);
+
 template <class Element>
 class BlockwiseScan {
  public:

@@ -8,8 +8,6 @@ namespace elkhorn::scan {
 
 namespace detail {
 
-using Groups = Kokkos::RangePolicy<HostExec, Kokkos::Schedule<Kokkos::Dynamic>>;
-
 /// The steps of one group, block by block, on the calling thread.
 template <class Element>
 struct GroupSweep {
@@ -52,15 +50,9 @@ struct GroupSweep {
     });
   }
 
-  /// The blocks of steps that are not settled; they do not straddle those of the evaluation.
   template <class Use>
   void for_each_block(const Use& use) const {
-    for (long begin = stream.settled(group); begin < map.steps;) {
-      const long edge = (begin / block_length + 1) * block_length;
-      const StepBlock block{group, begin, edge < map.steps ? edge : map.steps, buffer};
-      use(block);
-      begin = block.end;
-    }
+    detail::for_each_block(map, stream, group, block_length, buffer, use);
   }
 };
 

@@ -30,12 +30,14 @@ struct Parts {
   double evaluate, advance, append;
   double walk, apply;  ///< one lane
   double store;        ///< Jacobians into memory and back
+  double factored;     ///< evaluate and advance, with Jacobians in factors
 };
 
 Parts parts(const Job& job, long groups, long steps) {
   const double D = double(job.dim), square = D * D, cube = square * D;
   Parts p{};
   p.evaluate = 1.6 * square + 22 * D;  // of gated cells
+  p.factored = 0.92 * square + 22 * D;
   if (job.damped) {
     p.advance = 7 * square + 0.76 * cube;
     p.append = 2.1 * p.advance;
@@ -99,7 +101,7 @@ double modelled_ns(const Job& job, const Choice& choice, bool fused) {
   const double evaluated = even * p.evaluate + waves * p.store;
   if (choice.engine == Engine::serial && choice.chunks > 1) return evaluated + sequences * double(job.length) * p.walk;
   if (choice.engine == Engine::serial || choice.chunks == 1)
-    return fused ? waves * (p.evaluate + p.advance) : evaluated + waves * p.advance;
+    return fused ? waves * (job.factored ? p.factored : p.evaluate + p.advance) : evaluated + waves * p.advance;
   const double first = job.batch < lane_width ? double(steps) * p.advance : 0;  // see Summarise
   const double scan = waves * (p.append + p.advance) + first + sequences * double(choice.chunks) * p.apply;
   return scan + (fused ? 2 * waves * p.evaluate : evaluated);

@@ -38,7 +38,8 @@ struct Job {
   // Where only time matters in the choice between engines for dense elements, what the model of their times asks:
   long dim = 0;  ///< D; 0: chunks fill lanes, whatever they cost
   bool damped = false;
-  int real_bytes = 4;  ///< of a number
+  int real_bytes = 4;     ///< of a number
+  bool factored = false;  ///< whether fused passes through one chunk need no Jacobians (System::factors)
 };
 
 /// Resolves a deck's `scan` for a job.

@@ -13,7 +13,7 @@ long groups(const scan::Choice& choice, long batch) {
 }  // namespace
 
 scan::Job job_of(const SolverKind& kind, const deck::SolverConfig& config, long length, long batch, long dim,
-                 int real_bytes, int threads, long time_ranks) {
+                 long factors, int real_bytes, int threads, long time_ranks) {
   scan::Job job;
   job.length = length;
   job.batch = batch;
@@ -21,6 +21,8 @@ scan::Job job_of(const SolverKind& kind, const deck::SolverConfig& config, long 
   job.dense = kind.linearization == Linearization::dense;
   job.damped = kind.damping == Damping::trust_region;
   job.real_bytes = real_bytes;
+  job.factored =
+      exec_is_host && factors > 0 && job.dense && !job.damped && config.damping_factor == 0 && !config.clip_jacobians;
   job.shared = time_ranks > 1;
   // Bounded increments depend on the chunks, a smoother goes back through them, and a window's length changes: there chunks
   // just fill lanes.
@@ -43,6 +45,10 @@ bool fuses(const SolverKind& kind, const deck::SolverConfig& config, const scan:
   return choice.chunks == 1 && groups(choice, job.batch) >= job.threads;
 }
 
+Linearization form_of(const SolverKind& kind, const scan::Job& job, const scan::Choice& choice, bool fused) {
+  return fused && job.factored && choice.chunks == 1 ? Linearization::factored : kind.linearization;
+}
+
 bool fused_drops(const scan::Choice& choice, long batch, int threads) { return groups(choice, batch) > threads; }
 
 long fused_block_length(long components, double real_bytes) {
@@ -53,10 +59,10 @@ long fused_block_length(long components, double real_bytes) {
 }
 
 template <class Real>
-FusedPass<Real>::FusedPass(const SolverKind& kind, const deck::SolverConfig& config,
-                           std::shared_ptr<const systems::System<Real>> system, const Guess<Real>& guess,
-                           const Frame& frame, const scan::Active& active, const FusedArrays<Real>& arrays,
-                           const Tolerances& tolerances, std::unique_ptr<FusedScan> scan)
+FusedPass<Real>::FusedPass(const deck::SolverConfig& config, std::shared_ptr<const systems::System<Real>> system,
+                           Linearization form, const Guess<Real>& guess, const Frame& frame, const scan::Active& active,
+                           const FusedArrays<Real>& arrays, const Tolerances& tolerances,
+                           std::unique_ptr<FusedScan> scan)
     : config_(config),
       frame_(frame),
       active_(active),
@@ -70,9 +76,11 @@ FusedPass<Real>::FusedPass(const SolverKind& kind, const deck::SolverConfig& con
     const systems::Evaluation<Real> args{frame.map,     active,          arrays.states.sides[side],
                                          arrays.inputs, arrays.residual, arrays.jacobian,
                                          arrays.worst,  arrays.projected};
-    differentiate_[side] = system->evaluate_blocks(kind.linearization, args);
+    differentiate_[side] = system->evaluate_blocks(form, args);
     value_[side] = system->evaluate_blocks(Linearization::zero, args);
+    if (form == Linearization::factored) recur_ = system->recur_blocks(args);
   }
+  if (recur_) before_ = make_view<Matrix<Real>>("increments before", scan::buffers(), system->state_dim() * lane_width);
 }
 
 template <class Real>
@@ -153,6 +161,10 @@ void FusedPass<Real>::fill(const scan::StepBlock& block) const {
       for (int i = 0; i < static_cast<int>(jacobian.extent(2)); ++i) jacobian(block.buffer, row, i, w) = Real(0);
     }
   }
+  if (!recur_) return;
+  Real* const before = &before_(block.buffer, 0);
+  if (block.begin == settled(block.group)) std::fill_n(before, before_.extent(1), Real(0));
+  recur_(block, before);
 }
 
 template <class Real>

@@ -27,9 +27,10 @@ class FusedScan {
 };
 
 /// What the engine of a solver is chosen by.
-/// @param length, batch  T and sequences of all ranks   @param real_bytes  of a number   @param threads  of one rank
+/// @param length, batch  T and sequences of all ranks   @param dim, factors  of the system
+/// @param real_bytes  of a number   @param threads  of one rank
 scan::Job job_of(const SolverKind& kind, const deck::SolverConfig& config, long length, long batch, long dim,
-                 int real_bytes, int threads, long time_ranks);
+                 long factors, int real_bytes, int threads, long time_ranks);
 
 /// Whether iterations are fused: where they can be, and where `pass` = "auto" leaves it open where that is faster.
 bool fuses(const SolverKind& kind, const deck::SolverConfig& config, const scan::Job& job, long dim, long time_ranks);
@@ -37,6 +38,10 @@ bool fuses(const SolverKind& kind, const deck::SolverConfig& config, const scan:
 /// Whether finished sequences are worth dropping from fused passes: not where every thread has a group of its own. Where
 /// they stay, the memory of the next states holds the answer in the end.
 bool fused_drops(const scan::Choice& choice, long batch, int threads);
+
+/// In which form a solver takes its Jacobians. Factored: fused passes of undamped dense ones through one chunk, where the
+/// system offers it and nothing changes the entries. They multiply by Jacobians only.
+Linearization form_of(const SolverKind& kind, const scan::Job& job, const scan::Choice& choice, bool fused);
 
 /// Steps of a block whose residuals and Jacobians, `components` numbers of `real_bytes` a step and lane, fit in a cache.
 long fused_block_length(long components, double real_bytes);
@@ -55,13 +60,13 @@ struct FusedArrays {
 template <class Real>
 class FusedPass : private scan::BlockStream {
  public:
+  /// @param form  of the Jacobians; with factors the pass makes increments itself, and `scan` is to be a sweep
   /// Fronts end before the first residual that is larger than one of these.
   using Tolerances = std::array<Real, 2>;
 
-  FusedPass(const SolverKind& kind, const deck::SolverConfig& config,
-            std::shared_ptr<const systems::System<Real>> system, const Guess<Real>& guess, const Frame& frame,
-            const scan::Active& active, const FusedArrays<Real>& arrays, const Tolerances& tolerances,
-            std::unique_ptr<FusedScan> scan);
+  FusedPass(const deck::SolverConfig& config, std::shared_ptr<const systems::System<Real>> system, Linearization form,
+            const Guess<Real>& guess, const Frame& frame, const scan::Active& active, const FusedArrays<Real>& arrays,
+            const Tolerances& tolerances, std::unique_ptr<FusedScan> scan);
 
   /// After states were packed: nothing writes the states before the first steps again.
   void start();
@@ -95,8 +100,10 @@ class FusedPass : private scan::BlockStream {
   std::unique_ptr<FusedScan> scan_;
   Update<Real> update_;
   using Evaluation = typename systems::System<Real>::BlockEvaluation;
-  Evaluation differentiate_[2], value_[2];  ///< of either side
-  std::vector<int> moving_;                 ///< sequences that the pass moves
+  Evaluation differentiate_[2], value_[2];                 ///< of either side
+  typename systems::System<Real>::BlockRecurrence recur_;  ///< with Jacobians in factors
+  Matrix<Real> before_;                                    ///< (thread, D · lanes): the increment before a block
+  std::vector<int> moving_;                                ///< sequences that the pass moves
   Tolerances tolerances_;
   mutable std::vector<PassedSteps<Real>>
       passed_;  ///< (tolerance, lane) of this pass; a group's lanes belong to one thread

@@ -75,6 +75,21 @@ class ElementFusedScan : public FusedScan {
   scan::BlockwiseScan<Element> scan_;
 };
 
+/// Of a pass that makes its increments itself.
+class SweepScan : public FusedScan {
+ public:
+  SweepScan(const scan::LaneMap& map, long block_length) : map_(map), block_length_(block_length) {}
+  bool summarises() const override { return false; }
+  void summarise(const scan::Active&, const scan::BlockStream&) const override {}
+  void finish(const scan::Active& active, const scan::BlockStream& stream) const override {
+    scan::sweep(map_, active, stream, block_length_);
+  }
+
+ private:
+  scan::LaneMap map_;
+  long block_length_;
+};
+
 /// Calls make with the element of a solver whose increments are not bounded, over the given panels.
 template <class Real, class Make>
 auto with_element(const SolverKind& kind, const deck::SolverConfig& config, scan::TrustRegion<Real> region,
@@ -85,6 +100,7 @@ auto with_element(const SolverKind& kind, const deck::SolverConfig& config, scan
     case Linearization::diagonal:
       return damped ? make(scan::KalmanDiagonal<Real>{jacobian, residual, dim, region, {}})
                     : make(scan::AffineDiagonal<Real>{jacobian, residual, dim});
+    case Linearization::factored:
     case Linearization::dense:
       if (!damped) return make(scan::AffineDense<Real>{jacobian, residual, dim});
       // The published dense filter solves with the innovation covariance + 1e-9 I (dynamax' psd_solve), its diagonal one
@@ -184,8 +200,8 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
       // full length its iterates would depend on where fronts are found; an adaptive one is large enough not to care.
       settles_(config_.stop == deck::Stop::residual && !config_.smoother &&
                (windowed_ || kind.damping == Damping::none || config_.sigma2_adaptive)),
-      job_(job_of(kind, config_, line_.longest(), global_batch_, instance.system->state_dim(), sizeof(Real), threads_,
-                  line_.whole() ? 1 : 2)),
+      job_(job_of(kind, config_, line_.longest(), global_batch_, instance.system->state_dim(),
+                  instance.system->factors(), sizeof(Real), threads_, line_.whole() ? 1 : 2)),
       fuses_(fuses(kind, config_, job_, instance.system->state_dim(), line_.whole() ? 1 : 2)),
       // In a window steps are evaluated some times while they are in a cache. At full length a projection would take the
       // memory of several arrays of states.
@@ -231,9 +247,10 @@ WindowModel Newton<Real>::sized_windows() const {
   WindowModel model = window_model(
       kind_, config_,
       {system.state_dim(), input_numbers(), sizeof(Real), system.parameter_bytes(),
-       evaluation_flops() + scan_flops(true), global_batch_, threads_,
+       evaluation_flops(kind_.linearization) + scan_flops(kind_.linearization, true), global_batch_, threads_,
        fuses(kind_, config_,
-             job_of(kind_, config_, line_.length(), global_batch_, system.state_dim(), sizeof(Real), threads_, 1),
+             job_of(kind_, config_, line_.length(), global_batch_, system.state_dim(), system.factors(), sizeof(Real),
+                    threads_, 1),
              system.state_dim(), 1)});
   if (!drops_) model.move_cost = std::numeric_limits<double>::infinity();
   return model;
@@ -282,18 +299,29 @@ long Newton<Real>::input_numbers() const {
   return projects_ ? instance_.system->projected_dim() : instance_.system->input_dim();
 }
 
+/// In which form Jacobians are taken now, and numbers a step of them.
+template <class Real>
+Linearization Newton<Real>::form() const {
+  return form_of(kind_, job_, choice_, fuses_);
+}
+template <class Real>
+long Newton<Real>::jacobian_numbers() const {
+  const systems::System<Real>& system = *instance_.system;
+  return form() == Linearization::factored ? system.factors() : jacobian_components(form(), system.state_dim());
+}
+
 /// Of an iteration, for one step of one sequence.
 template <class Real>
-double Newton<Real>::evaluation_flops() const {
-  return instance_.system->flops(kind_.linearization) - (projects_ ? instance_.system->projected_flops() : 0);
+double Newton<Real>::evaluation_flops(Linearization form) const {
+  return instance_.system->flops(form) - (projects_ ? instance_.system->projected_flops() : 0);
 }
 
 /// Makes room for the steps and groups of `map`.
 template <class Real>
 void Newton<Real>::allocate(const scan::LaneMap& map) {
   const long dim = instance_.system->state_dim();
-  const long G = map.groups, L = map.steps, J = jacobian_components(kind_.linearization, dim);
-  if (long(worst_.extent(0)) >= G && long(inputs_.extent(1)) == L) return;
+  const long G = map.groups, L = map.steps, J = jacobian_numbers();
+  if (long(worst_.extent(0)) >= G && long(inputs_.extent(1)) == L && long(jacobian_.extent(2)) == J) return;
   // Where iterations are fused, residuals and Jacobians are those of one block a thread.
   const long rows = fuses_ ? scan::buffers() : G;
   const long steps = fuses_ ? std::min(fused_block_length(dim + J, sizeof(Real)), L) : L;
@@ -346,15 +374,18 @@ void Newton<Real>::lay_out() {
     trust_.prepare(map, span_);
     frame_.map.lengths = lengths_;
     if (fuses_) {
-      auto scan = with_element(kind_, config_, trust_.region(), jacobian_, residual_, [&](auto element) {
-        return std::unique_ptr<FusedScan>(
-            std::make_unique<ElementFusedScan<decltype(element)>>(map, element, residual_.extent(1)));
-      });
+      const long block_length = static_cast<long>(residual_.extent(1));
+      auto scan = form() == Linearization::factored
+                      ? std::make_unique<SweepScan>(map, block_length)
+                      : with_element(kind_, config_, trust_.region(), jacobian_, residual_, [&](auto element) {
+                          return std::unique_ptr<FusedScan>(
+                              std::make_unique<ElementFusedScan<decltype(element)>>(map, element, block_length));
+                        });
       // Steps of a window settle where residuals are within the tolerance, at full length where they are nothing.
       using Tolerances = typename FusedPass<Real>::Tolerances;
       const Real tolerance = static_cast<Real>(config_.tolerance);
       fused_ = std::make_unique<FusedPass<Real>>(
-          kind_, config_, instance_.system, iterate_.guess, frame_, active_,
+          config_, instance_.system, form(), iterate_.guess, frame_, active_,
           FusedArrays<Real>{inputs_, projects_, states_, residual_, jacobian_, worst_, moved_, resets_},
           windowed_ ? Tolerances{tolerance, tolerance * Real(far_within)} : Tolerances{}, std::move(scan));
     } else {
@@ -963,15 +994,16 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
 
 /// Of the scan, for one step of one sequence.
 template <class Real>
-double Newton<Real>::scan_flops(bool summarised) const {
+double Newton<Real>::scan_flops(Linearization form, bool summarised) const {
   const double D = double(instance_.system->state_dim());
   const bool damped = kind_.damping == Damping::trust_region;
-  const double advance = kind_.linearization == Linearization::diagonal ? (damped ? 10 * D : 2 * D)
-                         : damped ? 2 * D * D * D * 2 + 2.0 / 3 * D * D * D + 2 * D * D * (D + 1)
-                                  : 2 * D * D;
-  const double append = kind_.linearization == Linearization::diagonal ? (damped ? 16 * D : 3 * D)
-                        : damped ? 8 * D * D * D + 2.0 / 3 * D * D * D + 2 * D * D * (2 * D + 1)
-                                 : 2 * D * D * D + 2 * D * D;
+  if (form == Linearization::factored) return 0;  // part of the evaluation's
+  const double advance = form == Linearization::diagonal ? (damped ? 10 * D : 2 * D)
+                         : damped                        ? 2 * D * D * D * 2 + 2.0 / 3 * D * D * D + 2 * D * D * (D + 1)
+                                                         : 2 * D * D;
+  const double append = form == Linearization::diagonal ? (damped ? 16 * D : 3 * D)
+                        : damped                        ? 8 * D * D * D + 2.0 / 3 * D * D * D + 2 * D * D * (2 * D + 1)
+                                                        : 2 * D * D * D + 2 * D * D;
   return advance + (summarised ? append : 0);
 }
 
@@ -981,14 +1013,14 @@ double Newton<Real>::flops(double passes) const {
   const bool summarised = choice_.engine != scan::Engine::serial && choice_.chunks > 1;
   const double evaluations = fuses_ && summarised ? 2 : 1;
   return passes * double(instance_.length()) * double(instance_.batch()) *
-             (evaluations * evaluation_flops() + scan_flops(summarised) + 2 * D) +
+             (evaluations * evaluation_flops(form()) + scan_flops(form(), summarised) + 2 * D) +
          (projects_ ? double(instance_.length()) * double(instance_.batch()) * instance_.system->projected_flops() : 0);
 }
 
 template <class Real>
 double Newton<Real>::bytes(double passes) const {
   const double D = double(instance_.system->state_dim()), n = double(input_numbers());
-  const double J = double(jacobian_components(kind_.linearization, instance_.system->state_dim()));
+  const double J = double(jacobian_numbers());
   const double scans = choice_.engine == scan::Engine::serial || choice_.chunks == 1 ? 1 : 2;
   // evaluate: read s, u, write r, J; scan: read r, J (twice where chunked), write δ; update: read δ, s, write s
   const double apart = (D + n + D + J) + scans * (D + J) + D + 3 * D;

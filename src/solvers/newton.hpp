@@ -69,7 +69,9 @@ class Newton : public Solver<Real> {
   void start();
   void lay_out();
   long input_numbers() const;
-  double evaluation_flops() const;
+  Linearization form() const;
+  long jacobian_numbers() const;
+  double evaluation_flops(Linearization form) const;
   scan::Choice choose_scan(long width = 0) const;
   WindowModel sized_windows() const;
   void allocate(const scan::LaneMap& map);
@@ -98,7 +100,7 @@ class Newton : public Solver<Real> {
   void record_mad(const Status& status, long iteration, Recording<Real>& recording);
   std::vector<double> steps_worked(const std::vector<char>& active) const;
   std::vector<double> largest(const LaneNumbers<Real>& numbers);
-  double scan_flops(bool summarised) const;
+  double scan_flops(Linearization form, bool summarised) const;
 
   SolverKind kind_;
   systems::Instance<Real> instance_;

@@ -43,7 +43,7 @@ MemoryModel model_memory(const deck::Case& c, const systems::Shape& shape, int r
   const bool projects = c.solver.window != "full" && shape.projected_dim > 0;
   const long inputs = projects ? shape.projected_dim : shape.input_dim;
   const auto job_on = [&](long steps, long time_ranks) {
-    return job_of(*kind, c.solver, steps, c.batch, shape.state_dim, int(real), threads, time_ranks);
+    return job_of(*kind, c.solver, steps, c.batch, shape.state_dim, shape.factors, int(real), threads, time_ranks);
   };
   const auto fused_on = [&](long steps, long time_ranks) {
     return fuses(*kind, c.solver, job_on(steps, time_ranks), shape.state_dim, time_ranks);
@@ -60,7 +60,9 @@ MemoryModel model_memory(const deck::Case& c, const systems::Shape& shape, int r
   const scan::Choice choice = scan::choose(c.solver.scan, job, fused);
   const scan::LaneMap map(width, local, choice.chunks);
   const double lanes = double(map.groups) * lane_width, steps = double(map.steps);
-  const double jacobian = double(systems::jacobian_components(kind->linearization, shape.state_dim));
+  const Linearization form = form_of(*kind, job, choice, fused);
+  const double jacobian =
+      double(form == Linearization::factored ? shape.factors : systems::jacobian_components(form, shape.state_dim));
   const double blocks = lanes * double(systems::blocks(map.steps));
   if (fused) {
     // Two sides of the states, one of which the answer may lie in, drivers, and a block of steps for every thread.

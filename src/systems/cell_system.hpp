@@ -16,6 +16,14 @@
 /// names is rolled out with its units in lanes; advance must give the same numbers as evaluate, bit by bit. Such a cell's
 /// inputs are projected where they are used often, and u of evaluate is a StepInput then.
 ///
+/// A cell whose Jacobian is made of its weights has `static constexpr int factors_per_unit`. With L = factored it calls
+/// out.factor(i, …) in place of out.dense, and
+///
+///   template <class A, class X, class Out>
+///   KOKKOS_FUNCTION void multiply(const A& factors, const X& x, const Out& out) const
+///
+/// calls out(i, (A x)_i) for every i.
+///
 /// A cell that cannot hold its intermediate results in registers has one more member, `int scratch_size() const`, and
 /// evaluate a fourth argument `const W& work`: a strip of that many numbers (work[i], work.set(i, x), work.from(i)),
 /// uninitialised, its own while evaluate runs.
@@ -51,6 +59,12 @@ template <class Cell>
 inline constexpr bool has_tiles<Cell, std::void_t<decltype(std::declval<Cell&>().unit_tiles())>> = true;
 template <class Cell>
 inline constexpr bool has_units = exec_is_host&& has_tiles<Cell>;
+
+/// Whether a cell multiplies by its Jacobian without forming it.
+template <class Cell, class = void>
+inline constexpr bool has_factors = false;
+template <class Cell>
+inline constexpr bool has_factors<Cell, std::enable_if_t<(Cell::factors_per_unit > 0)>> = true;
 
 /// Memory that work items borrow while they evaluate a cell: nothing for cells that need none.
 template <class Cell, bool = needs_scratch<Cell>>
@@ -132,6 +146,7 @@ struct PanelOutput {
   }
   KOKKOS_INLINE_FUNCTION void diagonal(int i, P d) { jacobian.set(i, d); }
   KOKKOS_INLINE_FUNCTION void dense(int i, int j, P d) { jacobian.set(static_cast<long>(i) * dim + j, d); }
+  KOKKOS_INLINE_FUNCTION void factor(int i, P a) { jacobian.set(i, a); }
 };
 
 template <class P>
@@ -141,6 +156,7 @@ struct StateOutput {
   KOKKOS_INLINE_FUNCTION void value(int i, P f) { next.set(i, f); }
   KOKKOS_INLINE_FUNCTION void diagonal(int, P) {}
   KOKKOS_INLINE_FUNCTION void dense(int, int, P) {}
+  KOKKOS_INLINE_FUNCTION void factor(int, P) {}
 };
 
 /// One item a block of steps of a group (hosts) or of a lane (GPUs).
@@ -225,7 +241,7 @@ struct EvaluateKernel {
   template <class Lease, class In, class Out>
   KOKKOS_INLINE_FUNCTION auto evaluate_at(const Cell& units, const Lease& lease, const In& in, const Out& out) const {
     using Strip = decltype(out(args.residual));
-    constexpr bool differentiates = L == Linearization::diagonal || L == Linearization::dense;
+    constexpr bool differentiates = L != Linearization::zero;
     PanelOutput<Strip> to{in(args.states, 1), out(args.residual), differentiates ? out(args.jacobian) : Strip{},
                           cell.state_dim(), typename Strip::Number(Real(0))};
     const Strip input = cell.input_dim() > 0 ? in(args.inputs, 0) : Strip{};
@@ -252,6 +268,28 @@ struct EvaluateKernel {
     for (int w = 0; w < width_of<P>; ++w)
       if (k >= args.map.steps_of(group * lane_width + lane + w)) kept[w] = Real(0);
     return load<P>(kept);
+  }
+};
+
+/// δ_t = A_t δ_{t−1} − r_t through a block of steps of a group (hosts), A_t in factors; see System::recur_blocks.
+template <class Cell>
+struct RecurKernel {
+  using Real = typename Cell::Real;
+  using P = LanePack<Real>;
+  using Strip = scan::PanelStrip<P>;
+
+  Cell cell;
+  scan::Panel<Real> residual, factors;
+
+  void operator()(const scan::StepBlock& at, Real* before) const {
+    Strip x{before};
+    for (long row = 0; row < at.steps(); ++row) {
+      const Strip r = scan::strip<P>(residual, at.buffer, row, 0);
+      cell.multiply(scan::strip<P>(factors, at.buffer, row, 0), x,
+                    [&](int i, P product) ELKHORN_INLINE_LAMBDA { r.set(i, product - r[i]); });
+      x = r;
+    }
+    for (int i = 0; i < cell.state_dim(); ++i) Strip{before}.set(i, x[i]);
   }
 };
 
@@ -393,7 +431,9 @@ class CellSystem : public System<typename Cell::Real> {
       case Linearization::identity: return launch<Linearization::zero>(args);
       case Linearization::diagonal: return launch<Linearization::diagonal>(args);
       case Linearization::dense: return launch<Linearization::dense>(args);
+      case Linearization::factored: break;
     }
+    throw std::logic_error("factors are of use block by block only");
   }
 
   using typename System<Real>::BlockEvaluation;
@@ -401,8 +441,23 @@ class CellSystem : public System<typename Cell::Real> {
     switch (l) {
       case Linearization::diagonal: return blocks_of<Linearization::diagonal>(args);
       case Linearization::dense: return blocks_of<Linearization::dense>(args);
+      case Linearization::factored:
+        if constexpr (detail::has_factors<Cell>) return blocks_of<Linearization::factored>(args);
+        throw std::logic_error("a system that forms its Jacobians");
       default: return blocks_of<Linearization::zero>(args);
     }
+  }
+
+  long factors() const override {
+    if constexpr (exec_is_host && detail::has_factors<Cell>)
+      return static_cast<long>(Cell::factors_per_unit) * cell_.unit_tiles().hidden;
+    return 0;
+  }
+  using typename System<Real>::BlockRecurrence;
+  BlockRecurrence recur_blocks(const Evaluation<Real>& args) const override {
+    if constexpr (exec_is_host && detail::has_factors<Cell>)
+      return detail::RecurKernel<Cell>{cell_, args.residual, args.jacobian};
+    return System<Real>::recur_blocks(args);
   }
 
   long projected_dim() const override {

@@ -120,6 +120,16 @@ struct GateTiles {
     }
   }
 
+  /// The same with the products W_hh x alone: product[g].part[j] of gate g of unit first + j.
+  template <class X, class Use>
+  KOKKOS_INLINE_FUNCTION void for_each_product(const X& x, const Use& use) const {
+    for (int first = 0; first < hidden; first += part) {
+      Several<typename X::Number, part> product[gates];
+      multiply(first, x, product);
+      use(first, first + part < hidden ? part : hidden - first, product);
+    }
+  }
+
   /// Numbers that the inputs of a step become by `project`: the gates' sums so far, by parts.
   long projected_size() const { return static_cast<long>(gates) * part * ((hidden + part - 1) / part); }
 
@@ -179,6 +189,18 @@ struct GateTiles {
     }
     add_products<true>(w, h, 0, blank ? 0 : hidden, sum);
     unrolled<sums * part>([&](auto s) { out[s / part].part[s % part] = sum[s]; });
+  }
+
+  template <class P, class X>
+  ELKHORN_OWN_REGISTERS void multiply(int first, const X& x, Several<P, part> (&out)[gates]) const {
+    P sum[gates * part];
+    unrolled<gates * part>([&](auto s) { sum[s] = P(Real(0)); });
+    const Real* w = weights(first / tile, inputs) + first % tile;
+    for (int k = 0; k < hidden; ++k, w += gates * tile) {
+      const P xk = x[k];
+      unrolled<gates * part>([&](auto s) { sum[s] = multiply_add(P(w[s / part * tile + s % part]), xk, sum[s]); });
+    }
+    unrolled<gates * part>([&](auto s) { out[s / part].part[s % part] = sum[s]; });
   }
 
   template <class S, class U, class Use>

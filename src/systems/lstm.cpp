@@ -13,6 +13,7 @@ struct LstmCell {
   using Real = Real_;
   static constexpr bool step_pairs = true;
   static constexpr int states_per_unit = 2;
+  static constexpr int factors_per_unit = 6;
   using Tiles = GateTiles<Real, 4, false>;
 
   Tiles tiles;
@@ -23,7 +24,12 @@ struct LstmCell {
   double flops(Linearization l) const {
     const double H = tiles.hidden, n = tiles.inputs;
     const double step = 8 * H * (H + n) + 9 * H;
-    return l == Linearization::dense ? step + 9 * H * H + 20 * H : l == Linearization::diagonal ? step + 29 * H : step;
+    switch (l) {
+      case Linearization::diagonal: return step + 29 * H;
+      case Linearization::dense: return step + 9 * H * H + 20 * H;
+      case Linearization::factored: return step + 20 * H + 8 * H * H + 13 * H;
+      default: return step;
+    }
   }
 
   template <Linearization L, class S, class U, class Out>
@@ -41,7 +47,7 @@ struct LstmCell {
         const P bounded = hyperbolic_tangent(next_c);
         out.value(j, o * bounded);
         out.value(H + j, next_c);
-        if (L != Linearization::diagonal && L != Linearization::dense) continue;
+        if (L == Linearization::zero) continue;
         // dc' = to_i d(sum i) + to_f d(sum f) + to_g d(sum g) + f dc;   dh' = to_o d(sum o) + h_by_c dc'
         const P to_i = i * (one - i) * g, to_f = f * (one - f) * c, to_g = i * (one - g * g);
         const P to_o = o * (one - o) * bounded, h_by_c = o * (one - bounded * bounded);
@@ -52,6 +58,9 @@ struct LstmCell {
         if (L == Linearization::diagonal) {
           out.diagonal(j, to_o * P(tiles.state_weight(3, j, j)) + h_by_c * c_by_h(j));
           out.diagonal(H + j, f);
+        } else if (L == Linearization::factored) {
+          const P factors[factors_per_unit] = {to_i, to_f, to_g, f, to_o, h_by_c};
+          for (int a = 0; a < factors_per_unit; ++a) out.factor(a * H + j, factors[a]);
         } else {
           for (int k = 0; k < H; ++k) {
             const P d = c_by_h(k);
@@ -61,6 +70,21 @@ struct LstmCell {
             out.dense(H + j, H + k, k == j ? f : P(Real(0)));
           }
         }
+      }
+    });
+  }
+
+  template <class A, class X, class Out>
+  KOKKOS_INLINE_FUNCTION void multiply(const A& factors, const X& x, const Out& out) const {
+    using P = typename X::Number;
+    const int H = tiles.hidden;
+    tiles.for_each_product(x, [&](const int first, const int count, const auto& product) ELKHORN_INLINE_LAMBDA {
+      for (int unit = 0; unit < count; ++unit) {
+        const int j = first + unit;
+        P dc = factors[3 * H + j] * x[H + j];
+        for (int g = 0; g < 3; ++g) dc = multiply_add(factors[g * H + j], product[g].part[unit], dc);
+        out(H + j, dc);
+        out(j, multiply_add(factors[5 * H + j], dc, factors[4 * H + j] * product[3].part[unit]));
       }
     });
   }

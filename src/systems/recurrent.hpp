@@ -25,7 +25,12 @@ Instance<Real> make_recurrent(const deck::Case& c, parallel::Range batch, const 
 
 template <template <class> class Cell>
 Registration register_recurrent(const SystemInfo& info, const RecurrentKind& kind) {
-  return {info, [kind](const deck::Case& c) { return inspect_recurrent(c, kind); },
+  return {info,
+          [kind](const deck::Case& c) {
+            Shape shape = inspect_recurrent(c, kind);
+            shape.factors = Cell<float>::factors_per_unit * (shape.state_dim / kind.states_per_unit);
+            return shape;
+          },
           [kind](const deck::Case& c, parallel::Range batch) { return make_recurrent<Cell, float>(c, batch, kind); },
           [kind](const deck::Case& c, parallel::Range batch) { return make_recurrent<Cell, double>(c, batch, kind); }};
 }

@@ -75,10 +75,10 @@ Shape inspect_recurrent(const deck::Case& c, const RecurrentKind& kind) {
   Shape shape;
   if (c.weights == "random" && c.state_dim % kind.states_per_unit == 0) {  // sizes without drawing any weight
     const long asked_inputs = static_cast<long>(c.system_options.at("input_dim"));
-    shape = {c.state_dim, asked_inputs > 0 ? asked_inputs : c.state_dim / kind.states_per_unit, 0, 0, 0};
+    shape = {c.state_dim, asked_inputs > 0 ? asked_inputs : c.state_dim / kind.states_per_unit};
   } else {
     const RecurrentWeights w = recurrent_weights(c, kind);
-    shape = {w.hidden * kind.states_per_unit, w.inputs, 0, 0, 0};
+    shape = {w.hidden * kind.states_per_unit, w.inputs};
   }
   const long units = shape.state_dim / kind.states_per_unit;
   shape.parameters = double(kind.gates * units) * double(shape.input_dim + units + 2);

@@ -11,6 +11,7 @@ struct RnnCell {
   using Real = Real_;
   static constexpr bool step_pairs = true;
   static constexpr int states_per_unit = 1;
+  static constexpr int factors_per_unit = 1;
   using Tiles = GateTiles<Real, 1, false, 8>;  // one gate: more units a part, to hide the latency of sums
 
   Tiles tiles;
@@ -21,7 +22,12 @@ struct RnnCell {
   double flops(Linearization l) const {
     const double H = tiles.hidden, n = tiles.inputs;
     const double step = 2 * H * (H + n) + H;
-    return l == Linearization::dense ? step + H * H + 2 * H : l == Linearization::diagonal ? step + 3 * H : step;
+    switch (l) {
+      case Linearization::diagonal: return step + 3 * H;
+      case Linearization::dense: return step + H * H + 2 * H;
+      case Linearization::factored: return step + 2 * H + 2 * H * H + 2 * H;
+      default: return step;
+    }
   }
 
   template <Linearization L, class S, class U, class Out>
@@ -37,7 +43,15 @@ struct RnnCell {
         if (L == Linearization::dense)
           for (int k = 0; k < tiles.hidden; ++k)
             out.dense(first + j, k, slope * P(tiles.state_weight(0, first + j, k)));
+        if (L == Linearization::factored) out.factor(first + j, slope);
       }
+    });
+  }
+
+  template <class A, class X, class Out>
+  KOKKOS_INLINE_FUNCTION void multiply(const A& factors, const X& x, const Out& out) const {
+    tiles.for_each_product(x, [&](const int first, const int count, const auto& product) ELKHORN_INLINE_LAMBDA {
+      for (int j = 0; j < count; ++j) out(first + j, factors[first + j] * product[0].part[j]);
     });
   }
 

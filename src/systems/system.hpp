@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -74,11 +75,22 @@ class System {
   using BlockEvaluation = std::function<void(const scan::StepBlock&)>;
   virtual BlockEvaluation evaluate_blocks(Linearization linearization, const Evaluation<Real>& args) const = 0;
 
+  /// Numbers that a step's A_t has in factors; 0: this system forms it. `evaluate_blocks` with Linearization::factored puts
+  /// them where the Jacobian goes.
+  virtual long factors() const { return 0; }
+  /// δ_t = A_t δ_{t−1} − r_t through a block whose A_t are in factors (hosts), on the calling thread: δ_t takes the place of
+  /// r_t. `before` (D, lane): δ before the block's first step, in the end δ of its last one.
+  using BlockRecurrence = std::function<void(const scan::StepBlock&, Real* before)>;
+  virtual BlockRecurrence recur_blocks(const Evaluation<Real>&) const {
+    throw std::logic_error("a system that forms its Jacobians");
+  }
+
   /// s_t = f(s_{t−1}, u_t) for t = 1..T: the sequential oracle. Launches one kernel; fences nothing.
   /// @param drivers  (T, B, n)   @param initial (B, D)   @param states out (T, B, D)
   virtual void rollout(const Rows<Real>& drivers, const Matrix<Real>& initial, const Rows<Real>& states) const = 0;
 
-  /// Floating-point operations of f and what `linearization` adds, for one step of one sequence (σ, tanh: 1 each).
+  /// Floating-point operations of f and what `linearization` adds, for one step of one sequence (σ, tanh: 1 each); with
+  /// factors those of a step of the recurrence, too.
   virtual double flops(Linearization linearization) const = 0;
 
   /// Bytes of parameters.
@@ -116,6 +128,7 @@ struct Shape {
   long input_dim = 0;
   long length = 0;
   long projected_dim = 0;  ///< of System, but for padding
+  long factors = 0;        ///< of System
   double parameters = 0;   ///< numbers; 0: few
 };
 

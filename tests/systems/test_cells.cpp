@@ -167,6 +167,102 @@ void expect_projections_change_nothing(const std::string& system, long dim, long
       << system << " " << dim << " " << inputs;
 }
 
+/// The recurrence of increments through steps of nine sequences: by Jacobians, and block by block by their factors.
+template <class Real>
+void expect_factors_do_what_jacobians_do(const std::string& name, long dim) {
+  SCOPED_TRACE(name + " " + std::to_string(dim));
+  const long steps = 11, batch = 9, block = 4;
+  deck::Case c = small_case(name, dim);
+  c.precision = precision_of<Real>();
+  const systems::Instance<Real> instance = systems::make_instance<Real>(c, {0, 1});
+  const systems::System<Real>& system = *instance.system;
+  ASSERT_GT(system.factors(), 0);
+  EXPECT_LT(system.factors(), 7 * dim);
+  EXPECT_EQ(system.factors(), systems::inspect(c).factors);
+  const scan::LaneMap map(steps, batch, 1);
+  unsigned long drawn = 0;
+  const auto panel = [&](long groups, long rows, long components) {
+    return scan::Panel<Real>("panel", groups, rows, components, lane_width);
+  };
+  const auto fill = [&](const scan::Panel<Real>& numbers) {
+    for (std::size_t i = 0; i < numbers.size(); ++i)
+      numbers.data()[i] = static_cast<Real>(systems::random_normal(5, systems::Stream::initial_state, drawn++));
+  };
+  systems::Evaluation<Real> args{map,
+                                 {},
+                                 panel(map.groups, steps + 1, dim),
+                                 panel(map.groups, steps, system.input_dim()),
+                                 panel(map.groups, steps, dim),
+                                 panel(map.groups, steps, dim * dim),
+                                 {}};
+  args.worst =
+      Kokkos::View<Real***, Kokkos::LayoutRight, Memory>("worst", map.groups, systems::blocks(steps), lane_width);
+  fill(args.states);
+  fill(args.inputs);
+  system.evaluate(systems::Linearization::dense, args);
+  Kokkos::fence();
+  systems::Evaluation<Real> blockwise = args;
+  blockwise.residual = panel(2, block, dim);
+  blockwise.jacobian = panel(2, block, system.factors());
+  const auto evaluate = system.evaluate_blocks(systems::Linearization::factored, blockwise);
+  const auto recur = system.recur_blocks(blockwise);
+
+  const long buffer = 1;
+  std::vector<Real> before(static_cast<std::size_t>(dim * lane_width));
+  for (long group = 0; group < map.groups; ++group) {
+    // Increments do not start at nothing: a block goes on where the one before it ended.
+    for (Real& x : before) x = static_cast<Real>(systems::random_normal(6, systems::Stream::initial_state, drawn++));
+    std::vector<double> expected(before.begin(), before.end());
+    for (long begin = 0; begin < steps; begin += block) {
+      const scan::StepBlock at{group, begin, std::min(begin + block, steps), buffer};
+      evaluate(at);
+      for (long k = begin; k < at.end; ++k)
+        for (long i = 0; i < dim; ++i)
+          for (int w = 0; w < lane_width; ++w)
+            ASSERT_EQ(blockwise.residual(buffer, k - begin, i, w), args.residual(group, k, i, w));
+      recur(at, before.data());
+      for (long k = begin; k < at.end; ++k) {
+        std::vector<double> next(expected.size());
+        double largest = 1;
+        for (long i = 0; i < dim; ++i)
+          for (int w = 0; w < lane_width; ++w) {
+            double sum = -double(args.residual(group, k, i, w));
+            for (long j = 0; j < dim; ++j)
+              sum += double(args.jacobian(group, k, i * dim + j, w)) *
+                     expected[static_cast<std::size_t>(j * lane_width + w)];
+            next[static_cast<std::size_t>(i * lane_width + w)] = sum;
+            largest = std::max(largest, std::fabs(sum));
+          }
+        expected = next;
+        const double rounding = 100 * double(dim) * double(std::numeric_limits<Real>::epsilon()) * largest;
+        for (long i = 0; i < dim; ++i)
+          for (int w = 0; w < lane_width; ++w)
+            ASSERT_NEAR(blockwise.residual(buffer, k - begin, i, w),
+                        expected[static_cast<std::size_t>(i * lane_width + w)], rounding)
+                << "step " << k << " component " << i << " lane " << w;
+      }
+      for (long i = 0; i < dim * lane_width; ++i)
+        ASSERT_EQ(before[static_cast<std::size_t>(i)],
+                  blockwise.residual(buffer, at.steps() - 1, i / lane_width, i % lane_width));
+    }
+  }
+}
+
+TEST(GatedCells, FactorsDoWhatJacobiansDo) {
+  if constexpr (!exec_is_host) GTEST_SKIP() << "blocks of steps are of hosts";
+  for (const std::string name : {"gru", "lstm", "rnn"})
+    for (const long dim : {2, 6, 8, 14, 30, 40, 70}) {
+      expect_factors_do_what_jacobians_do<float>(name, dim);
+      expect_factors_do_what_jacobians_do<double>(name, dim);
+    }
+  // Others form their Jacobians.
+  const deck::Case c = small_case("lorenz96", 5);
+  const systems::Instance<double> other = systems::make_instance<double>(c, {0, 1});
+  EXPECT_EQ(other.system->factors(), 0);
+  EXPECT_THROW(other.system->recur_blocks({}), std::logic_error);
+  EXPECT_THROW(other.system->evaluate_blocks(systems::Linearization::factored, {}), std::logic_error);
+}
+
 // Inputs as far as they go without states are the same numbers, made once or in every evaluation; large cells take tiles of
 // units one after the other, and their products some at a time.
 TEST(GatedCells, ProjectedInputsGiveTheSameNumbers) {
