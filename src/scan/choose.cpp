@@ -37,7 +37,7 @@ Parts parts(const Job& job, long groups, long steps) {
   const double D = double(job.dim), square = D * D, cube = square * D;
   Parts p{};
   p.evaluate = 1.6 * square + 22 * D;  // of gated cells
-  p.factored = 0.92 * square + 22 * D;
+  p.factored = 1.33 * square + 23 * D;
   if (job.damped) {
     p.advance = 7 * square + 0.76 * cube;
     p.append = 2.1 * p.advance;
