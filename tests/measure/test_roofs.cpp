@@ -25,8 +25,8 @@ void expect_sane(const Roofs& roofs, int ranks) {
     EXPECT_LT(rate, 1e15);
   }
   // The BLAS cannot beat multiply-adds in registers by much, nor these an evaluation of exp by less than it takes. In a
-  // portable build the BLAS alone uses registers four times as wide, and fuses.
-  EXPECT_LT(roofs.gemm, 32 * roofs.flops);
+  // portable build the BLAS alone uses registers four times as wide, and fuses; in one for sanitizers it alone is optimised.
+  EXPECT_LT(roofs.gemm, 100 * roofs.flops);
   EXPECT_LT(roofs.transcendentals, roofs.flops);
 }
 
