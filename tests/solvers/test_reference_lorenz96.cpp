@@ -95,7 +95,7 @@ testing::Matcher<const std::vector<long>&> all_within(long low, long high) {
 }
 
 /// The reference replaced what is not a number by 0 and infinities by the largest number, we return to the guess: while
-/// states overflow the iterates differ, and rounding decides when they stop (other instructions, 226 to 246 iterations of the same
+/// states overflow the iterates differ, and rounding decides when they stop (with other instructions 228 or 246 iterations of the same
 /// start), so counts are only near the stored ones.
 void converges_undamped(const char* kind, long low, long high) {
   std::vector<long> expected;
