@@ -60,10 +60,10 @@ struct FusedArrays {
 template <class Real>
 class FusedPass : private scan::BlockStream {
  public:
-  /// @param form  of the Jacobians; with factors the pass makes increments itself, and `scan` is to be a sweep
   /// Fronts end before the first residual that is larger than one of these.
   using Tolerances = std::array<Real, 2>;
 
+  /// @param form  of the Jacobians; with factors the pass makes increments itself, and `scan` is to be a sweep
   FusedPass(const deck::SolverConfig& config, std::shared_ptr<const systems::System<Real>> system, Linearization form,
             const Guess<Real>& guess, const Frame& frame, const scan::Active& active, const FusedArrays<Real>& arrays,
             const Tolerances& tolerances, std::unique_ptr<FusedScan> scan);
