@@ -5,7 +5,8 @@
 #   scripts/hygiene.sh tidy [FILE…]        clang-tidy, findings are errors; without files all of src/
 #   scripts/hygiene.sh headers             every header compiles on its own
 #   scripts/hygiene.sh sanitize address|undefined|address,undefined|thread [ARGUMENT OF CTEST…]
-#                                          all tests (thread: without the kernels' own) in build-<sanitizer>/; the two that
+#                                          all tests (thread: without the kernels' own; address: without fuzz_results, for
+#                                          HDF5's own heap) in build-<sanitizer>/; the two that
 #                                          get along share a build in half the time
 #   scripts/hygiene.sh coverage [ARGUMENT OF CTEST…]
 #                                          all tests in build-coverage/; names every uncovered line (coverage.txt)

@@ -17,8 +17,12 @@ SOURCE = os.environ["ELKHORN_SOURCE"]
 MPIEXEC = os.environ["MPIEXEC"]
 ARGRU_WEIGHTS = os.path.join(SOURCE, "inputs", "argru_weights.h5")
 
+# Of a build for sanitizers neither speed nor memory are those of the program.
+with open(ELKHORN, "rb") as binary:
+    SANITIZED = re.search(rb"__(asan|tsan|ubsan)_", binary.read()) is not None
+
 # A hang must end the test with the command that hangs; no run here takes more than a few seconds on a quiet machine.
-TIMEOUT_S = 120
+TIMEOUT_S = 600 if SANITIZED else 120
 MARK = "ELKHORN_TEST_RUN"
 
 
