@@ -5,9 +5,9 @@
 #   scripts/hygiene.sh tidy [FILE…]        clang-tidy, findings are errors; without files all of src/
 #   scripts/hygiene.sh headers             every header compiles on its own
 #   scripts/hygiene.sh sanitize address|undefined|address,undefined|thread [ARGUMENT OF CTEST…]
-#                                          all tests (thread: without the kernels' own; address: without fuzz_results, for
-#                                          HDF5's own heap) in build-<sanitizer>/; the two that
-#                                          get along share a build in half the time
+#                                          all tests (thread: without the kernels' own; address: without fuzz_results, in which
+#                                          HDF5 damages its heap) in build-<sanitizer>/; the two that get along share a
+#                                          build in half the time
 #   scripts/hygiene.sh coverage [ARGUMENT OF CTEST…]
 #                                          all tests in build-coverage/; names every uncovered line (coverage.txt)
 #   scripts/hygiene.sh fuzz [EXECUTIONS]   damaged decks and results files: 5 million, of which 1 in 5 are results

@@ -1,8 +1,8 @@
 /// Transcendental functions on numbers (Pack or scalar), written so that every lane takes the same path.
 ///
 /// Hosts: Cody–Waite reduction and polynomials, vectorised by the lanes; GPUs: the device's own functions.
-/// Within 2 units in the last place in float64 and 3 in float32 (softplus 3.5 in both), as tests/core/test_math.cpp holds them to;
-/// without fused multiply-adds within 2.1 in float64.
+/// Within 2 units in the last place in float64 (2.1 without fused multiply-adds) and 3 in float32, softplus 3.5 in both,
+/// as tests/core/test_math.cpp holds them to.
 ///
 /// They take Several numbers too, side by side, and are then faster.
 ///

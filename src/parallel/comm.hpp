@@ -196,9 +196,9 @@ class Comm {
 
   /// From here on, what `traffic` counts is remembered, instead of what was before.
   void record() const { tape_.start(); }
-  /// Ends that and does the same again, each rank its part, with nothing between: seconds until the last rank is through, 0
-  /// where none has anything to do. NaN where some rank's part is longer than Tape::longest. Traffic does not count it. Collective; all ranks must have
-  /// recorded the same stretch, in which every message that was started arrived.
+  /// Ends that and does the same again, each rank its part, with nothing between: seconds until the last rank is through,
+  /// 0 where none has anything to do, NaN where some rank's part is longer than Tape::longest. Traffic does not count it.
+  /// Collective; all ranks must have recorded the same stretch, in which every message that was started arrived.
   double replay() const;
 
   /// One value of every rank, in rank order, on every rank. Collective.

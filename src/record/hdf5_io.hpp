@@ -55,7 +55,8 @@ void require_stored(const Dataset& dataset, const std::string& path);
 Kind dataset_kind(const Dataset& dataset);
 void read_dataset(hid_t location, const std::string& path, std::vector<double>& values);
 void read_dataset(hid_t location, const std::string& path, std::vector<long>& values);
-/// Rows first .. first + count - 1 of a dataset along its first dimension. Of a file from elsewhere, `require_stored` first.
+/// Rows first .. first + count - 1 of a dataset along its first dimension.
+/// Of a file from elsewhere, `require_stored` first.
 std::vector<double> read_rows(const Dataset& dataset, long first, long count,
                               const std::string& doing = "read rows of a dataset");
 /// As many rows as these values make, from `first` on.

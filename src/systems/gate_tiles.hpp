@@ -193,14 +193,10 @@ struct GateTiles {
 
   template <class P, class X>
   ELKHORN_OWN_REGISTERS void multiply(int first, const X& x, Several<P, part> (&out)[gates]) const {
-    P sum[gates * part];
-    unrolled<gates * part>([&](auto s) { sum[s] = P(Real(0)); });
-    const Real* w = weights(first / tile, inputs) + first % tile;
-    for (int k = 0; k < hidden; ++k, w += gates * tile) {
-      const P xk = x[k];
-      unrolled<gates * part>([&](auto s) { sum[s] = multiply_add(P(w[s / part * tile + s % part]), xk, sum[s]); });
-    }
-    unrolled<gates * part>([&](auto s) { out[s / part].part[s % part] = sum[s]; });
+    P sum[sums * part];
+    unrolled<sums * part>([&](auto s) { sum[s] = P(Real(0)); });
+    add_products<true>(weights(first / tile, inputs) + first % tile, x, 0, hidden, sum);
+    unrolled<gates * part>([&](auto s) { out[s / part].part[s % part] = sum[state_sum(s / part) * part + s % part]; });
   }
 
   template <class S, class U, class Use>
