@@ -67,9 +67,7 @@ function(elkhorn_apply_flags target)
 endfunction()
 
 function(elkhorn_apply_warnings target)
-  # GCC notes that packs wider than this target's registers are passed in another way than GCC 4.5 had it, which is an
-  # error where warnings are; no such pack leaves the program.
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow $<$<CXX_COMPILER_ID:GNU>:-Wno-psabi>)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow)
   if(ELKHORN_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()

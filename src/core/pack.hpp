@@ -15,19 +15,27 @@
 #include <immintrin.h>
 #endif
 
-#if defined(__has_builtin)
-#if __has_builtin(__builtin_shufflevector)
-#define ELKHORN_SHUFFLES 1
-#endif
-#endif
-
 namespace elkhorn {
 
 template <class Real>
 using bits_of = std::conditional_t<sizeof(Real) == 8, std::int64_t, std::int32_t>;
 
+/// Vector registers of hosts: bytes that kernels are laid out for, and how many registers there are.
+#if defined(__AVX512F__)
+inline constexpr int register_bytes = 64, register_count = 32;
+#else
+inline constexpr int register_bytes = 32, register_count = 16;
+#endif
+
 namespace detail {
 #if defined(__GNUC__) && !defined(__CUDACC__) && !defined(__HIPCC__)
+/// Bytes of a register that this target has. Vectors of more would live in memory (GCC).
+#if defined(__AVX__)
+inline constexpr int native_bytes = register_bytes;
+#else
+inline constexpr int native_bytes = 16;
+#endif
+
 // GCC takes the size of a vector type only as a non-dependent constant, hence one line a type. Aligned like one number:
 // packs are read in place from memory that Kokkos hands out, and unaligned moves cost nothing on aligned addresses.
 template <class Number, int N>
@@ -35,6 +43,14 @@ struct vector_of;
 template <>
 struct vector_of<float, 4> {
   typedef float type __attribute__((vector_size(16), aligned(sizeof(float))));
+};
+template <>
+struct vector_of<double, 2> {
+  typedef double type __attribute__((vector_size(16), aligned(sizeof(double))));
+};
+template <>
+struct vector_of<std::int64_t, 2> {
+  typedef std::int64_t type __attribute__((vector_size(16), aligned(sizeof(std::int64_t))));
 };
 template <>
 struct vector_of<float, 8> {
@@ -72,23 +88,66 @@ template <>
 struct vector_of<std::int64_t, 8> {
   typedef std::int64_t type __attribute__((vector_size(64), aligned(sizeof(std::int64_t))));
 };
+// A template's arguments lose the alignment of a vector type, hence <Number, N> in place of the types everywhere.
+template <class Number, int N>
+inline constexpr bool is_split = N * sizeof(Number) > native_bytes;
+template <class Number, int N, bool Split = is_split<Number, N>>
+struct lanes_of {
+  using type = typename vector_of<Number, N>::type;
+};
+
+/// A vector of more than a register, by halves.
+template <class Number, int N>
+struct Two {
+  using Half = typename lanes_of<Number, N / 2>::type;
+  Half low, high;
+
+  Number operator[](int lane) const { return lane < N / 2 ? low[lane] : high[lane - N / 2]; }
+  friend Two operator+(const Two& a, const Two& b) { return {a.low + b.low, a.high + b.high}; }
+  friend Two operator-(const Two& a, const Two& b) { return {a.low - b.low, a.high - b.high}; }
+  friend Two operator*(const Two& a, const Two& b) { return {a.low * b.low, a.high * b.high}; }
+  friend Two operator/(const Two& a, const Two& b) { return {a.low / b.low, a.high / b.high}; }
+  friend Two operator&(const Two& a, const Two& b) { return {a.low & b.low, a.high & b.high}; }
+  friend Two operator|(const Two& a, const Two& b) { return {a.low | b.low, a.high | b.high}; }
+  friend Two operator-(const Two& a) { return {-a.low, -a.high}; }
+  friend Two operator-(Number a, const Two& b) { return {a - b.low, a - b.high}; }
+  friend Two operator&(const Two& a, Number b) { return {a.low & b, a.high & b}; }
+  friend Two operator<<(const Two& a, int by) { return {a.low << by, a.high << by}; }
+};
+template <class Number, int N>
+struct lanes_of<Number, N, true> {
+  using type = Two<Number, N>;
+};
 #else
 // A GPU build computes with plain numbers; this only lets host-side declarations compile.
 template <class Number, int N>
-struct vector_of {
+struct lanes_of {
   struct type {
     Number x[N];
   };
 };
+template <class Number, int N>
+inline constexpr bool is_split = false;
 #endif
+
+template <class Number, int N>
+using lanes = typename lanes_of<Number, N>::type;
+
+template <class Number, int N>
+inline void set_lane(lanes<Number, N>& v, int lane, Number value) {
+  if constexpr (is_split<Number, N>)
+    lane < N / 2 ? set_lane<Number, N / 2>(v.low, lane, value) : set_lane<Number, N / 2>(v.high, lane - N / 2, value);
+  else
+    v[lane] = value;
+}
 }  // namespace detail
 
 template <class Real_, int N>
 struct Pack {
   using Real = Real_;
   static constexpr int width = N;
-  using Lanes = typename detail::vector_of<Real, N>::type;
-  using Bits = typename detail::vector_of<bits_of<Real>, N>::type;
+  using Lanes = detail::lanes<Real, N>;
+  using Bits = detail::lanes<bits_of<Real>, N>;
   Lanes v;
 
   Pack() = default;
@@ -97,7 +156,7 @@ struct Pack {
   explicit Pack(Lanes lanes) : v(lanes) {}
 
   Real operator[](int lane) const { return v[lane]; }
-  void set(int lane, Real value) { v[lane] = value; }
+  void set(int lane, Real value) { detail::set_lane<Real, N>(v, lane, value); }
 
   friend Pack operator+(Pack a, Pack b) { return Pack(a.v + b.v); }
   friend Pack operator-(Pack a, Pack b) { return Pack(a.v - b.v); }
@@ -108,19 +167,19 @@ struct Pack {
   friend Pack operator*(Real a, Pack b) { return Pack(a) * b; }
   friend Pack operator*(Pack a, Real b) { return a * Pack(b); }
   Pack& operator+=(Pack b) {
-    v += b.v;
+    v = v + b.v;
     return *this;
   }
   Pack& operator-=(Pack b) {
-    v -= b.v;
+    v = v - b.v;
     return *this;
   }
   Pack& operator*=(Pack b) {
-    v *= b.v;
+    v = v * b.v;
     return *this;
   }
   Pack& operator/=(Pack b) {
-    v /= b.v;
+    v = v / b.v;
     return *this;
   }
 };
@@ -143,12 +202,81 @@ inline constexpr bool is_pack = !std::is_same_v<P, real_of<P>>;
 template <class P>
 inline constexpr int width_of = sizeof(P) / sizeof(real_of<P>);
 
+namespace detail {
+// Through pointers to vectors, which may point at any of their numbers: for copies of memory GCC goes through the stack in
+// halves of registers.
+template <class Number, int N>
+inline void load_lanes(lanes<Number, N>& out, const Number* p) {
+  if constexpr (is_split<Number, N>) {
+    load_lanes<Number, N / 2>(out.low, p);
+    load_lanes<Number, N / 2>(out.high, p + N / 2);
+  } else {
+    out = *reinterpret_cast<const lanes<Number, N>*>(p);
+  }
+}
+template <class Number, int N>
+inline void store_lanes(Number* p, const lanes<Number, N>& x) {
+  if constexpr (is_split<Number, N>) {
+    store_lanes<Number, N / 2>(p, x.low);
+    store_lanes<Number, N / 2>(p + N / 2, x.high);
+  } else {
+    *reinterpret_cast<lanes<Number, N>*>(p) = x;
+  }
+}
+/// The same bits as lanes of another type.
+template <class To, class From, int N>
+inline lanes<To, N> same_bits(const lanes<From, N>& x) {
+  if constexpr (is_split<From, N>)
+    return {same_bits<To, From, N / 2>(x.low), same_bits<To, From, N / 2>(x.high)};
+  else
+    return (lanes<To, N>)x;  // NOLINT: the cast of vectors is spelled so
+}
+/// a < b ? yes : no; or a <= b.
+template <bool OrEqual, class Number, int N>
+inline lanes<Number, N> choose_less(const lanes<Number, N>& a, const lanes<Number, N>& b, const lanes<Number, N>& yes,
+                                    const lanes<Number, N>& no) {
+  if constexpr (is_split<Number, N>)
+    return {choose_less<OrEqual, Number, N / 2>(a.low, b.low, yes.low, no.low),
+            choose_less<OrEqual, Number, N / 2>(a.high, b.high, yes.high, no.high)};
+  else if constexpr (OrEqual)
+    return a <= b ? yes : no;
+  else
+    return a < b ? yes : no;
+}
+template <class Number, int N>
+inline lanes<Number, N> fused_multiply_add(const lanes<Number, N>& a, const lanes<Number, N>& b,
+                                           const lanes<Number, N>& c) {
+  if constexpr (is_split<Number, N>) {
+    return {fused_multiply_add<Number, N / 2>(a.low, b.low, c.low),
+            fused_multiply_add<Number, N / 2>(a.high, b.high, c.high)};
+  } else {
+#if defined(__FMA__) && defined(__GNUC__) && !defined(__CUDACC__) && !defined(__HIPCC__)
+    using Lanes = lanes<Number, N>;
+    if constexpr (std::is_same_v<Number, float>) {
+      if constexpr (N == 4) return Lanes(_mm_fmadd_ps(a, b, c));
+      if constexpr (N == 8) return Lanes(_mm256_fmadd_ps(a, b, c));
+#if defined(__AVX512F__)
+      if constexpr (N == 16) return Lanes(_mm512_fmadd_ps(a, b, c));
+#endif
+    } else {
+      if constexpr (N == 2) return Lanes(_mm_fmadd_pd(a, b, c));
+      if constexpr (N == 4) return Lanes(_mm256_fmadd_pd(a, b, c));
+#if defined(__AVX512F__)
+      if constexpr (N == 8) return Lanes(_mm512_fmadd_pd(a, b, c));
+#endif
+    }
+#endif
+    return a * b + c;
+  }
+}
+}  // namespace detail
+
 /// Loads and stores without an alignment promise (aligned addresses cost nothing extra).
 template <class P>
 KOKKOS_INLINE_FUNCTION P load(const real_of<P>* p) {
   if constexpr (is_pack<P>) {
     P out;
-    std::memcpy(&out.v, p, sizeof(out.v));
+    detail::load_lanes<real_of<P>, P::width>(out.v, p);
     return out;
   } else {
     return *p;
@@ -157,7 +285,7 @@ KOKKOS_INLINE_FUNCTION P load(const real_of<P>* p) {
 template <class P>
 KOKKOS_INLINE_FUNCTION void store(real_of<P>* p, P value) {
   if constexpr (is_pack<P>)
-    std::memcpy(p, &value.v, sizeof(value.v));
+    detail::store_lanes<real_of<P>, P::width>(p, value.v);
   else
     *p = value;
 }
@@ -165,67 +293,65 @@ KOKKOS_INLINE_FUNCTION void store(real_of<P>* p, P value) {
 namespace detail {
 template <class P>
 inline typename P::Bits to_bits(P x) {
-  typename P::Bits bits;
-  std::memcpy(&bits, &x.v, sizeof(bits));
-  return bits;
+  return same_bits<bits_of<real_of<P>>, real_of<P>, P::width>(x.v);
 }
 template <class P>
 inline P from_bits(typename P::Bits bits) {
-  P out;
-  std::memcpy(&out.v, &bits, sizeof(bits));
+  return P(same_bits<real_of<P>, bits_of<real_of<P>>, P::width>(bits));
+}
+
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define ELKHORN_SHUFFLES 1
+#endif
+#endif
+/// Numbers First, First + 1, … of a and then b.
+template <class Number, int From, int First, std::size_t... i>
+inline lanes<Number, int(sizeof...(i))> lanes_from(const lanes<Number, From>& a, const lanes<Number, From>& b,
+                                                   std::index_sequence<i...>) {
+#if ELKHORN_SHUFFLES  // stays in registers
+  return __builtin_shufflevector(a, b, int(First + i)...);
+#else
+  lanes<Number, int(sizeof...(i))> out;
+  for (int k = 0; k < int(sizeof...(i)); ++k) out[k] = First + k < From ? a[First + k] : b[First + k - From];
   return out;
+#endif
 }
 }  // namespace detail
 
 /// Two packs side by side, and the halves of such a pack.
 template <class Real, int N>
 inline Pack<Real, 2 * N> join(Pack<Real, N> low, Pack<Real, N> high) {
-#if ELKHORN_SHUFFLES  // stays in registers
-  if constexpr (N == 8)
-    return Pack<Real, 2 * N>(
-        __builtin_shufflevector(low.v, high.v, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
-#endif
-  Pack<Real, 2 * N> out;
-  std::memcpy(&out.v, &low.v, sizeof(low.v));
-  std::memcpy(reinterpret_cast<char*>(&out.v) + sizeof(low.v), &high.v, sizeof(high.v));
-  return out;
+  using Whole = Pack<Real, 2 * N>;
+  if constexpr (detail::is_split<Real, 2 * N>)
+    return Whole(typename Whole::Lanes{low.v, high.v});
+  else
+    return Whole(detail::lanes_from<Real, N, 0>(low.v, high.v, std::make_index_sequence<2 * N>()));
 }
 template <int Half, class Real, int N>
 inline Pack<Real, N / 2> half(Pack<Real, N> x) {
-#if ELKHORN_SHUFFLES
-  constexpr int i = Half * N / 2;
-  if constexpr (N == 16)
-    return Pack<Real, N / 2>(__builtin_shufflevector(x.v, x.v, i, i + 1, i + 2, i + 3, i + 4, i + 5, i + 6, i + 7));
-#endif
-  Pack<Real, N / 2> out;
-  std::memcpy(&out.v, reinterpret_cast<const char*>(&x.v) + Half * sizeof(out.v), sizeof(out.v));
-  return out;
+  using P = Pack<Real, N / 2>;
+  if constexpr (detail::is_split<Real, N>)
+    return P(Half == 0 ? x.v.low : x.v.high);
+  else
+    return P(detail::lanes_from<Real, N, Half * N / 2>(x.v, x.v, std::make_index_sequence<N / 2>()));
 }
 
 /// a · b + c, rounded once where the processor can. Sums in loops need this function: compilers fuse a · b + c when they
 /// like (GCC for AMD processors not in chains of 256-bit sums), and the same sum must be the same number in every kernel.
 template <class P>
 KOKKOS_INLINE_FUNCTION P multiply_add(P a, P b, P c) {
-#if defined(__AVX512F__) && defined(__AVX512VL__)
-  using Lanes = typename std::conditional_t<is_pack<P>, P, Pack<double, 8>>::Lanes;
-  if constexpr (std::is_same_v<P, Pack<float, 16>>) return P(Lanes(_mm512_fmadd_ps(a.v, b.v, c.v)));
-  if constexpr (std::is_same_v<P, Pack<float, 8>>) return P(Lanes(_mm256_fmadd_ps(a.v, b.v, c.v)));
-  if constexpr (std::is_same_v<P, Pack<float, 4>>) return P(Lanes(_mm_fmadd_ps(a.v, b.v, c.v)));
-  if constexpr (std::is_same_v<P, Pack<double, 8>>) return P(Lanes(_mm512_fmadd_pd(a.v, b.v, c.v)));
-  if constexpr (std::is_same_v<P, Pack<double, 4>>) return P(Lanes(_mm256_fmadd_pd(a.v, b.v, c.v)));
-#elif defined(__FMA__)
-  if constexpr (std::is_same_v<P, Pack<float, 8>>) return P(typename P::Lanes(_mm256_fmadd_ps(a.v, b.v, c.v)));
-  if constexpr (std::is_same_v<P, Pack<float, 4>>) return P(typename P::Lanes(_mm_fmadd_ps(a.v, b.v, c.v)));
-  if constexpr (std::is_same_v<P, Pack<double, 4>>) return P(typename P::Lanes(_mm256_fmadd_pd(a.v, b.v, c.v)));
-#endif
-  return a * b + c;
+  if constexpr (is_pack<P>)
+    return P(detail::fused_multiply_add<real_of<P>, P::width>(a.v, b.v, c.v));
+  else
+    return a * b + c;
 }
 
 /// `mask ? yes : no`, lane by lane, where the mask is a < b.
 template <class P>
 KOKKOS_INLINE_FUNCTION P select_less(P a, P b, P yes, P no) {
   if constexpr (is_pack<P>)
-    return P(a.v < b.v ? yes.v : no.v);
+    return P(detail::choose_less<false, real_of<P>, P::width>(a.v, b.v, yes.v, no.v));
   else
     return a < b ? yes : no;
 }
@@ -233,7 +359,7 @@ KOKKOS_INLINE_FUNCTION P select_less(P a, P b, P yes, P no) {
 template <class P>
 KOKKOS_INLINE_FUNCTION P select_less_equal(P a, P b, P yes, P no) {
   if constexpr (is_pack<P>)
-    return P(a.v <= b.v ? yes.v : no.v);
+    return P(detail::choose_less<true, real_of<P>, P::width>(a.v, b.v, yes.v, no.v));
   else
     return a <= b ? yes : no;
 }

@@ -34,7 +34,7 @@ struct Roofs {
 
 /// The widest numbers that kernels compute with: a full vector register.
 template <class Real>
-using Widest = std::conditional_t<exec_is_host, Pack<Real, 64 / sizeof(Real)>, Real>;
+using Widest = std::conditional_t<exec_is_host, Pack<Real, register_bytes / sizeof(Real)>, Real>;
 
 /// Bytes of each of the triad's three arrays: beyond most caches.
 inline constexpr double triad_bytes = 1 << 26;

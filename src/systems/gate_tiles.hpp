@@ -16,13 +16,6 @@
 
 namespace elkhorn::systems {
 
-/// Vector registers of hosts: bytes of one, and how many there are.
-#if defined(__AVX512F__)
-inline constexpr int register_bytes = 64, register_count = 32;
-#else
-inline constexpr int register_bytes = 32, register_count = 16;
-#endif
-
 /// Fewer inputs than these are projected again in every evaluation: that costs no more than reading projections, which are
 /// several numbers a unit (measured: benchmarks/evaluate, docs/performance.md).
 inline constexpr long fewest_projected_inputs = 16;

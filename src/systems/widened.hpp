@@ -18,7 +18,13 @@ struct WidenedOf<Pack<Real, N>> {
 template <class To, class From>
 KOKKOS_INLINE_FUNCTION To convert(From x) {
 #if defined(__GNUC__) && !defined(__CUDACC__) && !defined(__HIPCC__)
-  if constexpr (is_pack<To>) return To(__builtin_convertvector(x.v, typename To::Lanes));
+  if constexpr (is_pack<To>) {
+    using Half = Pack<real_of<To>, To::width / 2>;
+    if constexpr (elkhorn::detail::is_split<double, To::width>)
+      return join(convert<Half>(half<0>(x)), convert<Half>(half<1>(x)));
+    else
+      return To(__builtin_convertvector(x.v, typename To::Lanes));
+  }
 #endif
   if constexpr (!is_pack<To>) return static_cast<To>(x);
 }
