@@ -50,8 +50,13 @@ struct GateTiles {
   static constexpr int gates = Gates;
   static constexpr int sums = Gates + (Split ? 1 : 0);
   static constexpr int tile = exec_is_host ? register_bytes / int(sizeof(Real)) : Part;
-  /// Units of a tile whose sums fit into registers, over lanes of steps.
-  static constexpr int part = Part < tile ? Part : tile;
+  /// Registers that a number of all lanes takes.
+  static constexpr int registers =
+      exec_is_host ? (lane_width * int(sizeof(Real)) + register_bytes - 1) / register_bytes : 1;
+  /// Units of a tile whose sums fit into registers or nearly so (fewer would hide less of their latency), over lanes of
+  /// steps.
+  static constexpr int fitting = Part / registers;
+  static constexpr int part = fitting < 1 ? 1 : fitting < tile ? fitting : tile;
   static_assert(tile % part == 0);
   static constexpr int by_parts = exec_is_host ? tile / part : 1;  ///< parts of a tile
 
