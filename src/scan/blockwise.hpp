@@ -45,6 +45,18 @@ void for_each_block(const LaneMap& map, const BlockStream& stream, long group, l
 
 }  // namespace detail
 
+/// Calls use(group, buffer) for all groups with sequences that iterate; threads take them as they come.
+template <class Use>
+void for_each_group(const char* name, const LaneMap& map, const Active& active, const Use& use) {
+  const Kokkos::Experimental::UniqueToken<HostExec> token;
+  Kokkos::parallel_for(name, detail::Groups(0, map.groups), [&](long group) {
+    if (!active.group(map, group)) return;
+    const auto buffer = token.acquire();
+    use(group, static_cast<long>(buffer));
+    token.release(buffer);
+  });
+}
+
 /// One chunk whose stream makes the increments itself: it fills a block with δ_t, then takes it, block by block.
 void sweep(const LaneMap& map, const Active& active, const BlockStream& stream, long block_length);
 
@@ -60,6 +72,8 @@ class BlockwiseScan {
   bool summarises() const { return map_.chunks > 1; }
   void summarise(const Active& active, const BlockStream& stream) const;
   void finish(const Active& active, const BlockStream& stream) const;
+  /// δ_t of a block whose r_t and A_t are in its buffer, with nothing before it; on the calling thread.
+  void through(const StepBlock& block) const;
 
  private:
   LaneMap map_;

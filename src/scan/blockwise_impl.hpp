@@ -75,10 +75,8 @@ BlockwiseScan<Element>::BlockwiseScan(const LaneMap& map, const Element& element
 template <class Element>
 void BlockwiseScan<Element>::summarise(const Active& active, const BlockStream& stream) const {
   if constexpr (exec_is_host) {
-    const Kokkos::Experimental::UniqueToken<HostExec> token;
-    Kokkos::parallel_for("summarise blocks", detail::Groups(0, map_.groups), [&](long group) {
-      if (!active.group(map_, group)) return;
-      const int id = static_cast<int>(token.acquire());
+    for_each_group("summarise blocks", map_, active, [&](long group, long buffer) {
+      const int id = static_cast<int>(buffer);
       const detail::GroupSweep<Element> sweep{element_, map_, stream, workspace_, group, block_length_, id};
       if (detail::wholly_last(map_, group)) {
         sweep.for_each_block([&](const StepBlock& block) { stream.look(block); });
@@ -102,7 +100,6 @@ void BlockwiseScan<Element>::summarise(const Active& active, const BlockStream& 
           detail::copy(PanelStrip<P>{&summaries_(row, 0)}, sweep.summary(slot), element_.summary_size());
         }
       }
-      token.release(id);
     });
   }
 }
@@ -115,11 +112,9 @@ void BlockwiseScan<Element>::finish(const Active& active, const BlockStream& str
       Kokkos::parallel_for("scan summaries", Kokkos::RangePolicy<Exec>(0, map_.batch * element_.slots()),
                            detail::ScanSummaries<Element>{base});
     }
-    const Kokkos::Experimental::UniqueToken<HostExec> token;
-    Kokkos::parallel_for("finish blocks", detail::Groups(0, map_.groups), [&](long group) {
-      if (!active.group(map_, group)) return;
+    for_each_group("finish blocks", map_, active, [&](long group, long buffer) {
       using P = LanePack<Real>;
-      const int id = static_cast<int>(token.acquire());
+      const int id = static_cast<int>(buffer);
       const detail::GroupSweep<Element> sweep{element_, map_, stream, workspace_, group, block_length_, id};
       for (int slot = 0; slot < sweep.slots(); ++slot) {
         if (summarises())
@@ -130,8 +125,20 @@ void BlockwiseScan<Element>::finish(const Active& active, const BlockStream& str
       }
       sweep.run([&](Site at, int slot) { element_.advance(sweep.state(slot), at, slot, sweep.scratch(), true); },
                 [&](const StepBlock& block) { stream.take(block); });
-      token.release(id);
     });
+  }
+}
+
+template <class Element>
+void BlockwiseScan<Element>::through(const StepBlock& block) const {
+  using P = LanePack<Real>;
+  for (int slot = 0; slot < element_.slots(); ++slot) {
+    const WorkStrip<P> state = detail::work_strip<P>(workspace_, block.buffer, long(slot) * element_.state_size());
+    const WorkStrip<P> scratch = detail::work_strip<P>(
+        workspace_, block.buffer, long(element_.slots()) * (element_.state_size() + element_.summary_size()));
+    detail::clear(state, element_.state_size());
+    for (long row = block.skipped; row < block.skipped + block.steps(); ++row)
+      element_.advance(state, Site{block.buffer, row, 0}, slot, scratch, true);
   }
 }
 

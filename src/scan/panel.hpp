@@ -91,10 +91,13 @@ struct Active {
 };
 
 /// Consecutive steps of a group, and where a work item keeps what it makes of them while it is in cache: in the rows
-/// (buffer, step − begin) of panels that hold a block of steps for every work item.
+/// (buffer, step − begin + skipped) of panels that hold a block of steps for every work item.
 struct StepBlock {
   long group, begin, end, buffer;
+  long skipped = 0;
   KOKKOS_INLINE_FUNCTION long steps() const { return end - begin; }
+  /// The step whose numbers are in row 0.
+  KOKKOS_INLINE_FUNCTION long shift() const { return begin - skipped; }
 };
 
 /// A strip of numbers: component i of P (all lanes of a group, or one of them) is at p[i · Stride].

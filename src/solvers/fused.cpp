@@ -5,6 +5,7 @@
 namespace elkhorn::solvers {
 
 using systems::block_steps;
+using systems::blocks;
 
 namespace {
 long groups(const scan::Choice& choice, long batch) {
@@ -81,6 +82,10 @@ FusedPass<Real>::FusedPass(const deck::SolverConfig& config, std::shared_ptr<con
     if (form == Linearization::factored) recur_ = system->recur_blocks(args);
   }
   if (recur_) before_ = make_view<Matrix<Real>>("increments before", scan::buffers(), system->state_dim() * lane_width);
+  for (const int side : {0, 1}) {
+    march_update_[side] = update_;
+    march_update_[side].states = {{arrays.states.sides[side], arrays.states.sides[side]}, {}};
+  }
 }
 
 template <class Real>
@@ -141,18 +146,23 @@ void FusedPass<Real>::look(const scan::StepBlock& block) const {
   find_fronts(block);
 }
 
+/// r_t and A_t of a block's steps, from the present states.
+template <class Real>
+void FusedPass<Real>::linearize(const scan::StepBlock& block) const {
+  differentiate_[arrays_.states.side_of(block.group)](block);
+  if (config_.damping_factor == 0 && !config_.clip_jacobians) return;
+  const ShapeJacobian<Real> shape{frame_.map, arrays_.jacobian, static_cast<Real>(1 - config_.damping_factor),
+                                  config_.clip_jacobians};
+  shape.rows(block.buffer, 0, block.steps());
+}
+
 template <class Real>
 void FusedPass<Real>::fill(const scan::StepBlock& block) const {
   renew(block);
-  differentiate_[arrays_.states.side_of(block.group)](block);
+  linearize(block);
   find_fronts(block);
   const scan::Panel<Real>& jacobian = arrays_.jacobian;
   const scan::Panel<Real>& residual = arrays_.residual;
-  if (config_.damping_factor != 0 || config_.clip_jacobians) {
-    const ShapeJacobian<Real> shape{frame_.map, jacobian, static_cast<Real>(1 - config_.damping_factor),
-                                    config_.clip_jacobians};
-    shape.rows(block.buffer, 0, block.steps());
-  }
   for (int w = 0; w < lane_width; ++w) {
     const long front = settled_of(block.group * lane_width + w);
     for (long k = block.begin; k < std::min(block.end, front); ++k) {
@@ -169,7 +179,7 @@ void FusedPass<Real>::fill(const scan::StepBlock& block) const {
 
 template <class Real>
 void FusedPass<Real>::take(const scan::StepBlock& block) const {
-  update_.steps(block, block.begin, 0);
+  update_.steps(block, 0);
 }
 
 template <class Real>
@@ -267,6 +277,134 @@ void FusedPass<Real>::gather() {
       std::copy_n(&states.sides[1](group, k, 0, 0), row, &states.sides[0](group, k, 0, 0));
     states.side(group) = 0;
   });
+}
+
+/// How far a group's march has come.
+template <class Real>
+struct FusedPass<Real>::GroupMarch {
+  long front = 0;
+  double worked = 0;
+  bool stalled = false;
+  Real settled[lane_width] = {}, residual[lane_width] = {}, moved[lane_width] = {};
+  int resets[lane_width] = {};
+};
+
+template <class Real>
+Marched FusedPass<Real>::march(long width, double patience) {
+  const scan::LaneMap& map = frame_.map;
+  std::vector<GroupMarch> groups(static_cast<std::size_t>(map.groups));
+  scan::for_each_group("march", map, active_, [&](long group, long buffer) {
+    GroupMarch& march = groups[static_cast<std::size_t>(group)];
+    march_group(march, group, buffer, width, patience);
+    // Windows are evaluated wherever they begin: what is known of blocks would mislead passes that come after.
+    for (long block = 0; block < blocks(map.steps); ++block)
+      for (int w = 0; w < lane_width; ++w) arrays_.worst(group, block, w) = block == 0 ? march.residual[w] : Real(0);
+  });
+  Marched all;
+  for (long slot = 0; slot < map.batch; ++slot) {
+    const GroupMarch& march = groups[static_cast<std::size_t>(slot / lane_width)];
+    const long w = slot % lane_width;
+    all.fronts.push_back(std::min(march.front, map.steps_of(slot)));
+    all.settled.push_back(double(march.settled[w]));
+    all.residual.push_back(double(march.residual[w]));
+    all.moved.push_back(double(march.moved[w]));
+    all.resets.push_back(double(march.resets[w]));
+    all.worked.push_back(march.worked);
+    if (!active_.sequence(slot)) continue;
+    all.stalled = all.stalled || march.stalled;
+    active_.settled(slot) = all.fronts.back();
+  }
+  return all;
+}
+
+/// Residuals of the steps that a group's window holds: of each step and lane, those that do not count being 0, and how many
+/// steps from the first on pass in all lanes, by either tolerance.
+template <class Real>
+struct FusedPass<Real>::Seen {
+  using P = LanePack<Real>;
+  P worst[block_steps];
+  long passed[2] = {0, 0};
+
+  P largest(long begin, long end) const {
+    P most(Real(0));
+    for (long row = begin; row < end; ++row) most = larger(most, worst[row]);
+    return most;
+  }
+};
+
+template <class Real>
+typename FusedPass<Real>::Seen FusedPass<Real>::see(const scan::StepBlock& window,
+                                                    const long (&held)[lane_width]) const {
+  using P = LanePack<Real>;
+  const long everywhere = *std::min_element(held, held + lane_width);
+  const int dim = static_cast<int>(arrays_.residual.extent(2));
+  Seen seen;
+  for (long row = 0; row < window.steps(); ++row) {
+    const auto r = scan::strip<P>(arrays_.residual, window.buffer, row);
+    P here(Real(0));
+    for (int i = 0; i < dim; ++i) here = larger(here, magnitude(r[i]));
+    Real each[lane_width];
+    store<P>(each, here);
+    if (window.begin + row >= everywhere)
+      for (int w = 0; w < lane_width; ++w)
+        if (window.begin + row >= held[w]) each[w] = Real(0);
+    seen.worst[row] = load<P>(each);
+    const Real most = *std::max_element(each, each + lane_width);
+    for (const std::size_t which : {0u, 1u})
+      if (seen.passed[which] == row && most <= tolerances_[which]) ++seen.passed[which];
+  }
+  return seen;
+}
+
+/// The windows of one group, on the calling thread.
+template <class Real>
+void FusedPass<Real>::march_group(GroupMarch& march, long group, long buffer, long width, double patience) const {
+  using P = LanePack<Real>;
+  const scan::LaneMap& map = frame_.map;
+  width = std::min(width, static_cast<long>(arrays_.residual.extent(1)));
+  long held[lane_width];  // steps that count, of every lane
+  for (int w = 0; w < lane_width; ++w) {
+    const long lane = group * lane_width + w;
+    held[w] = lane < map.lanes() && active_.sequence(map.sequence_of(lane)) ? map.steps_of(lane) : 0;
+  }
+  const long last = *std::max_element(held, held + lane_width);
+  const Update<Real>& update = march_update_[arrays_.states.side_of(group)];
+  P settled(Real(0)), residual(Real(0));
+  long reached = 0;  // steps that have passed once
+  while (march.front < last && !march.stalled) {
+    const scan::StepBlock window{group, march.front, std::min(march.front + width, last), buffer};
+    linearize(window);
+    const Seen seen = see(window, held);
+    const long n = window.steps();
+    // Newton::find_window_fronts has the same rule for other windows.
+    const long twice = std::min(seen.passed[0], std::max(0L, reached - window.begin));
+    const long now = seen.passed[0] == n ? n : std::max(seen.passed[1], twice);
+    settled = larger(settled, seen.largest(0, now));
+    residual = seen.largest(now, n);
+    march.front = window.begin + now;
+    reached = window.begin + seen.passed[0];
+    if (now == n) continue;
+
+    const scan::StepBlock rest{group, march.front, window.end, buffer, now};
+    if (recur_) {
+      Real* const before = &before_(buffer, 0);
+      std::fill_n(before, before_.extent(1), Real(0));
+      recur_(rest, before);
+    } else {
+      scan_->through(rest);
+    }
+    const long block = rest.begin / block_steps;
+    update.forget(group, block, 0);
+    update.steps(rest, 0);
+    for (int w = 0; w < lane_width; ++w) {
+      march.moved[w] = std::max(march.moved[w], arrays_.moved(group, block, w));
+      march.resets[w] += arrays_.resets(group, block, w);
+    }
+    march.worked += double(rest.steps());
+    march.stalled = march.worked > patience * double(march.front + 4 * width);
+  }
+  store<P>(march.settled, settled);
+  store<P>(march.residual, larger(settled, residual));
 }
 
 template class FusedPass<float>;

@@ -24,6 +24,18 @@ class FusedScan {
   virtual bool summarises() const = 0;
   virtual void summarise(const scan::Active& active, const scan::BlockStream& stream) const = 0;
   virtual void finish(const scan::Active& active, const scan::BlockStream& stream) const = 0;
+  virtual void through(const scan::StepBlock& block) const = 0;
+};
+
+/// What a march did, by slots where it is a vector.
+struct Marched {
+  bool stalled = false;          ///< some group gave up
+  std::vector<long> fronts;      ///< settled steps
+  std::vector<double> settled;   ///< the largest residual among them
+  std::vector<double> residual;  ///< and of the window that was evaluated last
+  std::vector<double> moved;     ///< the largest |Δs|
+  std::vector<double> resets;    ///< states that the guard replaced, over all updates
+  std::vector<double> worked;    ///< updates of steps
 };
 
 /// What the engine of a solver is chosen by.
@@ -80,6 +92,12 @@ class FusedPass : private scan::BlockStream {
   /// Brings all present states to side 0.
   void gather();
 
+  /// In place of a pass, for frames of one chunk whose windows settle in a few iterations: each thread takes a group of lanes
+  /// through the frame in windows of `width` steps, which stay in its first cache until they are settled. A window is a
+  /// group's: it begins where all of its sequences that are active are settled. Steps settle by the rules of all windows.
+  /// @param patience  updates a step of progress at which a group gives up
+  Marched march(long width, double patience);
+
  private:
   long settled(long group) const override;
   void fill(const scan::StepBlock& block) const override;
@@ -90,6 +108,12 @@ class FusedPass : private scan::BlockStream {
   PassedSteps<Real>& passed(std::size_t which, long lane) const {
     return passed_[which * passed_.size() / tolerances_.size() + static_cast<std::size_t>(lane)];
   }
+  struct Seen;
+  struct GroupMarch;
+  void march_group(GroupMarch& march, long group, long buffer, long width, double patience) const;
+  Seen see(const scan::StepBlock& window, const long (&held)[lane_width]) const;
+
+  void linearize(const scan::StepBlock& block) const;
   void renew(const scan::StepBlock& block) const;
   void find_fronts(const scan::StepBlock& block) const;
 
@@ -104,6 +128,7 @@ class FusedPass : private scan::BlockStream {
   typename systems::System<Real>::BlockRecurrence recur_;  ///< with Jacobians in factors
   Matrix<Real> before_;                                    ///< (thread, D · lanes): the increment before a block
   std::vector<int> moving_;                                ///< sequences that the pass moves
+  Update<Real> march_update_[2];                           ///< in place, of either side
   Tolerances tolerances_;
   mutable std::vector<PassedSteps<Real>>
       passed_;  ///< (tolerance, lane) of this pass; a group's lanes belong to one thread

@@ -24,6 +24,11 @@ constexpr double far_within = 1e-5;
 /// What sizes windows, on hosts and on GPUs.
 namespace tuning {
 constexpr long first_dense_window = 32, first_diagonal_window = 128, smallest_window = 8;
+/// Steps of the windows in which threads march: as few as measured best. A step is updated as often as its window has steps at
+/// most, since the first one of them settles in each iteration; windows of one step would be steps taken in a row. And the
+/// parameters that may be read once for each of them.
+constexpr long march = 4;
+constexpr double march_parameter_bytes = 524288;
 /// Panels of a window should stay in cache (hosts: 4 MiB a thread) or fill the device.
 inline double frame_bytes(int threads) { return exec_is_host ? 4194304.0 * std::max(1, threads) : 268435456.0; }
 /// Launching and joining the kernels of an iteration, in floating-point operations of the evaluation.
@@ -70,6 +75,7 @@ class ElementFusedScan : public FusedScan {
   void finish(const scan::Active& active, const scan::BlockStream& stream) const override {
     scan_.finish(active, stream);
   }
+  void through(const scan::StepBlock& block) const override { scan_.through(block); }
 
  private:
   scan::BlockwiseScan<Element> scan_;
@@ -84,6 +90,7 @@ class SweepScan : public FusedScan {
   void finish(const scan::Active& active, const scan::BlockStream& stream) const override {
     scan::sweep(map_, active, stream, block_length_);
   }
+  void through(const scan::StepBlock&) const override {}
 
  private:
   scan::LaneMap map_;
@@ -252,6 +259,7 @@ WindowModel Newton<Real>::sized_windows() const {
              job_of(kind_, config_, line_.length(), global_batch_, system.state_dim(), system.factors(), sizeof(Real),
                     threads_, 1),
              system.state_dim(), 1)});
+  if (!fuses_ || choose_scan(model.start).chunks > 1) model.march = 0;
   if (!drops_) model.move_cost = std::numeric_limits<double>::infinity();
   return model;
 }
@@ -281,6 +289,7 @@ WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& confi
   model.largest = std::max({model.start, balanced, static_cast<long>(tuning::frame_bytes(cost.threads) / step_bytes)});
   // Fused passes and diagonal solvers do simple operations, which processors do faster, twice as many at half the precision.
   const double pace = dense && !cost.fused ? 1 : 16 / cost.real_bytes;
+  if (cost.fused && cost.parameter_bytes <= tuning::march_parameter_bytes) model.march = tuning::march;
   model.overhead = pace * tuning::launch_flops(cost.threads) / (cost.step_flops * double(cost.batch));
   return model;
 }
@@ -748,6 +757,43 @@ void Newton<Real>::move_windows(Status& status, Recording<Real>* recording, Stop
   moves_ = moves_ + (line_.traffic() - traffic_before);
 }
 
+/// An iteration of a march: the active sequences go through the frame, as far as they come.
+template <class Real>
+void Newton<Real>::march(Status& status, long iteration) {
+  std::vector<char> active(static_cast<std::size_t>(slots()));
+  for (long j = 0; j < slots(); ++j)
+    active[static_cast<std::size_t>(j)] = status.active[static_cast<std::size_t>(sequence(j))];
+  select(active, active_);
+  const Marched marched = fused_->march(windows_.march_width(), windows_.march_patience());
+  passed_ = front_ = next_front_ = marched.fronts;
+  settled_ = marched.settled;
+  const double length = double(line_.length());
+  for (std::size_t j = 0; j < active.size(); ++j) {
+    if (!active[j]) continue;
+    const auto b = static_cast<std::size_t>(sequence(static_cast<long>(j)));
+    const long settled = windows_.slots()[j].begin + marched.fronts[j];
+    const bool finished = settled == line_.length();
+    status.iterations[b] = iteration + 1;
+    status.residual[b] = std::max(status.settled[b], marched.residual[j]);
+    status.update[b] = marched.moved[j];
+    status.resets[b] = marched.resets[j];
+    status.healing[b] = !finished && marched.resets[j] > 0;
+    status.work[b] += marched.worked[j] / length;
+    status.done[b] = double(settled) / length;
+    status.active[b] = !finished;
+    status.converged[b] = finished;
+    windows_.marched(j, marched.fronts[j], finished);
+  }
+  if (status.any_active()) windows_.marched(marched.stalled);
+}
+
+template <class Real>
+void Newton<Real>::report_progress(const Status& status) const {
+  const double batch = double(status.done.size());
+  if (progress_ && settles_ && batch > 0)
+    progress_(std::accumulate(status.done.begin(), status.done.end(), 0.0) / batch);
+}
+
 template <class Real>
 void Newton<Real>::finish() {
   unpack(std::vector<char>(static_cast<std::size_t>(slots()), 1));
@@ -853,14 +899,35 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
     if (shares_out_) status.residual = line_.max(status.residual);
   };
 
+  const auto record_step = [&](const std::vector<char>& was_active) {
+    pause();
+    for (std::size_t b = 0; b < was_active.size(); ++b) {
+      history->update.push_back(was_active[b] ? status.update[b] : nan);
+      history->resets.push_back(was_active[b] ? status.resets[b] : nan);
+      history->bounded.push_back(was_active[b] ? status.bounded[b] : nan);
+    }
+    history->elapsed_s.push_back(watch.elapsed);
+    go_on();
+  };
+
   std::vector<double> residual;  // the largest of each slot
   const bool by_residual = config_.stop == deck::Stop::residual;
-  for (long iteration = 0;; ++iteration) {
+  for (long iteration = 0;;) {
     const parallel::Traffic before = line_.traffic() - moves_;
     const bool last = iteration == max_iterations_ || !status.any_active();
+    const bool marching = windows_.marches() && !last;
     // The stop rules `update` and `iterations` need no residual after the last step, unless it is to be recorded.
     if (last && !by_residual && !history) break;
-    if (status.any_active() || history) {
+    if (marching && history) {
+      pause();
+      evaluate(true);
+      residual = largest(worst_);
+      for (long j = 0; j < slots(); ++j)
+        if (const auto b = static_cast<std::size_t>(sequence(j)); status.active[b])
+          status.residual[b] = std::max(status.settled[b], residual[static_cast<std::size_t>(j)]);
+      go_on();
+    }
+    if (!marching && (status.any_active() || history)) {
       if (history && !status.any_active()) Kokkos::deep_copy(Exec(), active_.sequences, 1);
       for (bool again = true; again;) {
         const parallel::Traffic look = line_.traffic() - moves_;
@@ -898,6 +965,14 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
       go_on();
     }
     if (last || !status.any_active()) break;
+    if (marching) {
+      const std::vector<char> was_active = status.active;
+      march(status, iteration++);
+      if (status.any_active()) move_windows(status, recording, watch);
+      report_progress(status);
+      if (history) record_step(was_active);
+      continue;
+    }
 
     std::vector<char> flags(static_cast<std::size_t>(slots()));
     for (long j = 0; j < slots(); ++j)
@@ -957,18 +1032,10 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
       if (history && !at_bound.empty() && was_active[b]) status.bounded[b] = at_bound[slot];
       windows_.observe(slot, front, residual[slot], !status.active[b]);
     }
-    if (history)
-      for (std::size_t b = 0; b < was_active.size(); ++b) {
-        history->update.push_back(was_active[b] ? status.update[b] : nan);
-        history->resets.push_back(was_active[b] ? status.resets[b] : nan);
-        history->bounded.push_back(was_active[b] ? status.bounded[b] : nan);
-      }
     move_windows(status, recording, watch);
-    if (progress_ && settles_ && batch > 0)
-      progress_(std::accumulate(status.done.begin(), status.done.end(), 0.0) / double(batch));
-    pause();
-    if (history) history->elapsed_s.push_back(watch.elapsed);
-    go_on();
+    report_progress(status);
+    if (history) record_step(was_active);
+    ++iteration;
   }
   finish();
   agree_on_residuals();

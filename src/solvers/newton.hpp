@@ -94,6 +94,8 @@ class Newton : public Solver<Real> {
   void settle();
   void advance();
   void move_windows(Status& status, Recording<Real>* recording, Stopwatch& watch);
+  void march(Status& status, long iteration);
+  void report_progress(const Status& status) const;
   void finish();
   void compare_outside(const Recording<Real>& recording, const Windows::Slot& window);
   double outside(const Recording<Real>& recording, long sequence, long begin, long end);

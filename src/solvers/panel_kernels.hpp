@@ -51,11 +51,11 @@ struct Update {
     if (active.settled_steps(frame.map, item.group) >= item.end)
       forget(item.group, item.block, first);
     else
-      steps({item.group, item.begin, item.end, item.group}, 0, first);
+      steps({item.group, item.begin, item.end, item.group, item.begin}, first);
   }
 
-  /// The steps of `at`, whose increments are in rows (at.buffer, step − shift). The lanes from `first` on of an item.
-  KOKKOS_INLINE_FUNCTION void steps(const scan::StepBlock& at, long shift, int first) const {
+  /// The steps of a block, whose increments are in its buffer. The lanes from `first` on of an item.
+  KOKKOS_INLINE_FUNCTION void steps(const scan::StepBlock& at, int first) const {
     constexpr int width = width_of<P>;
     const scan::LaneMap& map = frame.map;
     const long block = at.begin / systems::block_steps;
@@ -81,7 +81,7 @@ struct Update {
       for (long k = at.begin; k < rows_end; ++k) {
         const auto s = scan::strip<P>(states.present(at.group), at.group, k + 1, first);
         const auto to = scan::strip<P>(states.next(at.group), at.group, k + 1, first);
-        const auto d = scan::strip<P>(increment, at.buffer, k - shift, first);
+        const auto d = scan::strip<P>(increment, at.buffer, k - at.shift(), first);
         for (int i = 0; i < dim; ++i) {
           const P by = all_move ? d[i] : select_less(P(Real(0)), moves, d[i], P(Real(0)));
           use(to, i, s[i] + by, by);
@@ -112,7 +112,7 @@ struct Update {
     }
     if (!fine) largest = P(Real(0));
     for (long k = fine && rows_end > at.begin ? rows_end : at.begin; k < at.end; ++k)
-      for (int w = 0; w < width; ++w) lane_step(at, k, shift, first + w);
+      for (int w = 0; w < width; ++w) lane_step(at, k, first + w);
     if (boundary && at.end == map.steps)
       for (int w = 0; w < width; ++w) pass_on(at.group, first + w);
     Real kept[width];
@@ -139,7 +139,7 @@ struct Update {
   }
 
   /// One step of one lane, with all checks.
-  KOKKOS_INLINE_FUNCTION void lane_step(const scan::StepBlock& at, long k, long shift, int w) const {
+  KOKKOS_INLINE_FUNCTION void lane_step(const scan::StepBlock& at, long k, int w) const {
     const long lane = at.group * lane_width + w, block = at.begin / systems::block_steps;
     const scan::Panel<Real>& from = states.present(at.group);
     const scan::Panel<Real>& to = states.next(at.group);
@@ -154,7 +154,7 @@ struct Update {
         s = held ? before : Real(0);
         continue;
       }
-      const Real delta = increment(at.buffer, k - shift, i, w);
+      const Real delta = increment(at.buffer, k - at.shift(), i, w);
       Real next = before + delta, moved = magnitude(delta);  // as packs have it: fl(s + δ) − s is not δ
       if (guard != deck::Guard::none && !(magnitude(next) <= bound)) {
         ++resets(at.group, block, w);

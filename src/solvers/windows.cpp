@@ -29,6 +29,10 @@ constexpr int stuck_after = 6;
 constexpr double falls = 0.8;
 /// Wider windows are tried again once the best width has done worse than before so many times.
 constexpr int content = 16;
+/// Updates of a march, in those that windows took: with more it has stalled.
+constexpr double patient_march = 1.25;
+/// After the n-th march that stalled no other begins for 2^n measurements, n up to this.
+constexpr int longest_wait = 10;
 
 }  // namespace
 
@@ -92,7 +96,7 @@ void Windows::stop_stalls(Progress& p) {
   }
 }
 
-bool Windows::leaps() const { return search_.steady >= steady; }
+bool Windows::leaps() const { return search_.marching || search_.steady >= steady; }
 
 /// Hill-climbs the cost a step of progress over widths; of a fixed width there is nothing to search.
 void Windows::search() {
@@ -112,6 +116,11 @@ void Windows::search() {
   const bool mostly_whole =
       2 * search_.wholes > search_.moves || 3 * search_.advance > double(search_.width) * double(search_.moves);
   search_.whole = mostly_whole && !model_.eager;
+  if (model_.march > 0 && mostly_whole && --search_.wait < 0) {
+    search_.marching = true;
+    search_.patience = patient_march * search_.iterations * double(search_.width) / search_.advance;
+    return measure(model_.largest);
+  }
   const bool worth_growing = model_.eager || mostly_whole || model_.overhead > double(search_.width);
   const bool pays = mostly_whole && search_.best_cost > 0 && cost < much_better * search_.best_cost;
   const auto wider = [&] {
@@ -122,12 +131,19 @@ void Windows::search() {
   };
   if (search_.best_cost == 0 || cost < (mostly_whole ? no_worse : better) * search_.best_cost) {
     search_.steady = mostly_whole && search_.best_cost > 0 ? search_.steady + (search_.width > search_.best) : 0;
+    search_.lowest = search_.width != search_.best || search_.lowest == 0 ? cost : std::min(cost, search_.lowest);
     search_.best = search_.width;
     search_.best_cost = cost;
     return measure(wider());
   }
   search_.steady = 0;
   if (search_.width != search_.best) {
+    search_.growing = false;
+    return measure(search_.best);
+  }
+  if (cost > stalled * search_.lowest && search_.best > model_.smallest) {  // what was best is so no more
+    search_.best = std::max(model_.smallest, search_.best / 2);
+    search_.best_cost = search_.lowest = 0;
     search_.growing = false;
     return measure(search_.best);
   }
@@ -186,6 +202,21 @@ void Windows::passed(std::size_t slot, long front) {
 
 void Windows::all_passed() {
   if (leaps()) search();  // an iteration of the next window would be in the frame of this one
+}
+
+void Windows::marched(std::size_t slot, long front, bool finished) {
+  passed(slot, front);
+  if (!finished) return;
+  progress_[static_cast<std::size_t>(slots_[slot].sequence)].finished = 2;  // nothing is left to be seen
+  idle_ += 1.0 / double(slots_.size());
+}
+
+void Windows::marched(bool stalled) {
+  if (!stalled) return measure(model_.largest);  // a frame costs nothing by itself
+  search_.marching = false;
+  search_.wait = 1 << std::min(++search_.stalls, longest_wait);
+  measure(search_.best);
+  for (Progress& p : progress_) p.restart = p.finished == 0;
 }
 
 /// Where windows that settle at once had better end together: sequences whose windows hold the same steps are copied by whole

@@ -28,6 +28,9 @@ struct WindowModel {
   double waits = 0;         ///< windows whose residuals fall by this factor an iteration wait for their last steps
   bool eager = false;       ///< a wider window is tried wherever it may cost less; otherwise where it clearly does
   double move_cost = 0.25;  ///< cost of moving a window, in iterations of it
+  /// Steps of the windows in which threads march through a frame on their own where windows settle at once (hosts); 0:
+  /// they do not.
+  long march = 0;
 };
 
 class Windows {
@@ -54,6 +57,15 @@ class Windows {
   /// After `passed` of all slots that are not finished.
   void all_passed();
 
+  /// Whether threads are to march through the frame: windows have settled as a whole, or nearly so.
+  bool marches() const { return search_.marching; }
+  long march_width() const { return model_.march; }
+  /// Updates a step of progress at which a march has stalled.
+  double march_patience() const { return search_.patience; }
+  /// Tells how far a march has come, in place of `observe`; after those of all slots comes `marched`.
+  void marched(std::size_t slot, long front, bool finished);
+  void marched(bool stalled);
+
   struct Change {
     bool reframe = false;      ///< the slots or the frame's width changed: everything is to be packed anew
     std::vector<char> moving;  ///< slots whose window moves (all but finished ones where `reframe`)
@@ -71,10 +83,15 @@ class Windows {
   struct Search {
     long width = 0, best = 0;
     double best_cost = 0;  ///< a step of progress with the best width; 0: not known yet
+    double lowest = 0;     ///< of the costs that the best width ever had
     bool growing = true;
     bool whole = false;  ///< whether the last width's windows settled as a whole, in few iterations: measure longer
     int measured = 0;    ///< how often the best width was measured again
-    int steady = 0;      ///< how often in turn wider windows settled as a whole and cost no more
+    bool marching = false;
+    double patience = 0;  ///< of marches
+    int stalls = 0;       ///< of marches so far
+    int wait = 0;         ///< widths to be measured before the next march
+    int steady = 0;       ///< how often in turn wider windows settled as a whole and cost no more
     // with this width, over all sequences:
     double iterations = 0, advance = 0;
     long wholes = 0, moves = 0;  ///< windows that settled as a whole, and how often one moved

@@ -283,7 +283,7 @@ struct RecurKernel {
 
   void operator()(const scan::StepBlock& at, Real* before) const {
     Strip x{before};
-    for (long row = 0; row < at.steps(); ++row) {
+    for (long row = at.skipped; row < at.skipped + at.steps(); ++row) {
       const Strip r = scan::strip<P>(residual, at.buffer, row, 0);
       cell.multiply(scan::strip<P>(factors, at.buffer, row, 0), x,
                     [&](int i, P product) ELKHORN_INLINE_LAMBDA { r.set(i, product - r[i]); });
