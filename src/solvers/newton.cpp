@@ -272,7 +272,8 @@ WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& confi
   model.tolerance = config.tolerance;
   model.eager = !dense;
   // Quadratic convergence ends abruptly; what falls more slowly there is a front that creeps.
-  model.waits = !dense ? 0.8 : kind.damping == Damping::none ? 0.02 : 0;
+  const bool newton = kind.damping == Damping::none || config.sigma2_adaptive;  // "adaptive" bounds steps, and damps hardly
+  model.waits = !dense ? 0.8 : newton ? 0.02 : 0;
   model.move_cost = dense ? 0.1 : 0.25;  // copying against an iteration
   if (config.window != "auto") {
     model.start = model.smallest = model.largest = steps_in(config.window);

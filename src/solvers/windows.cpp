@@ -29,8 +29,6 @@ constexpr int stuck_after = 6;
 constexpr double falls = 0.8;
 /// Wider windows are tried again once the best width has done worse than before so many times.
 constexpr int content = 16;
-/// Updates of a march, in those that windows took: with more it has stalled.
-constexpr double patient_march = 1.25;
 /// After the n-th march that stalled no other begins for 2^n measurements, n up to this.
 constexpr int longest_wait = 10;
 
@@ -45,13 +43,15 @@ Windows::Windows(const WindowModel& model, long length, long batch) : model_(mod
 
 void Windows::restart() {
   search_ = Search{};
-  search_.width = search_.best = model_.start;
+  search_.marching = model_.march > 0;
+  search_.best = model_.start;
+  search_.width = search_.marching ? model_.largest : model_.start;  // a march costs the same in frames of any width
   Progress fresh;
-  fresh.width = model_.start;
+  fresh.width = search_.width;
   progress_.assign(static_cast<std::size_t>(batch_), fresh);
+  width_ = std::min(search_.width, length_);
   slots_.clear();
-  for (long b = 0; b < batch_; ++b) slots_.push_back({b, 0, std::min(model_.start, length_)});
-  width_ = std::min(model_.start, length_);
+  for (long b = 0; b < batch_; ++b) slots_.push_back({b, 0, width_});
   idle_ = 0;
 }
 
@@ -116,9 +116,8 @@ void Windows::search() {
   const bool mostly_whole =
       2 * search_.wholes > search_.moves || 3 * search_.advance > double(search_.width) * double(search_.moves);
   search_.whole = mostly_whole && !model_.eager;
-  if (model_.march > 0 && mostly_whole && --search_.wait < 0) {
+  if (model_.march > 0 && --search_.wait < 0) {
     search_.marching = true;
-    search_.patience = patient_march * search_.iterations * double(search_.width) / search_.advance;
     return measure(model_.largest);
   }
   const bool worth_growing = model_.eager || mostly_whole || model_.overhead > double(search_.width);
@@ -212,7 +211,7 @@ void Windows::marched(std::size_t slot, long front, bool finished) {
 }
 
 void Windows::marched(bool stalled) {
-  if (!stalled) return measure(model_.largest);  // a frame costs nothing by itself
+  if (!stalled) return measure(model_.largest);
   search_.marching = false;
   search_.wait = 1 << std::min(++search_.stalls, longest_wait);
   measure(search_.best);

@@ -28,8 +28,7 @@ struct WindowModel {
   double waits = 0;         ///< windows whose residuals fall by this factor an iteration wait for their last steps
   bool eager = false;       ///< a wider window is tried wherever it may cost less; otherwise where it clearly does
   double move_cost = 0.25;  ///< cost of moving a window, in iterations of it
-  /// Steps of the windows in which threads march through a frame on their own where windows settle at once (hosts); 0:
-  /// they do not.
+  /// Steps of the windows in which threads march through a frame on their own (hosts); 0: they do not.
   long march = 0;
 };
 
@@ -57,11 +56,13 @@ class Windows {
   /// After `passed` of all slots that are not finished.
   void all_passed();
 
-  /// Whether threads are to march through the frame: windows have settled as a whole, or nearly so.
+  /// Whether threads are to march through the frame. They are from the start on; where marches stall, windows of searched
+  /// widths take over for longer and longer.
   bool marches() const { return search_.marching; }
   long march_width() const { return model_.march; }
-  /// Updates a step of progress at which a march has stalled.
-  double march_patience() const { return search_.patience; }
+  /// Updates a step of progress at which a march has stalled: the first step of a window settles in an iteration, so an
+  /// undamped solver needs fewer.
+  double march_patience() const { return double(model_.march) + 1; }
   /// Tells how far a march has come, in place of `observe`; after those of all slots comes `marched`.
   void marched(std::size_t slot, long front, bool finished);
   void marched(bool stalled);
@@ -88,10 +89,9 @@ class Windows {
     bool whole = false;  ///< whether the last width's windows settled as a whole, in few iterations: measure longer
     int measured = 0;    ///< how often the best width was measured again
     bool marching = false;
-    double patience = 0;  ///< of marches
-    int stalls = 0;       ///< of marches so far
-    int wait = 0;         ///< widths to be measured before the next march
-    int steady = 0;       ///< how often in turn wider windows settled as a whole and cost no more
+    int stalls = 0;  ///< of marches so far
+    int wait = 0;    ///< widths to be measured before the next march
+    int steady = 0;  ///< how often in turn wider windows settled as a whole and cost no more
     // with this width, over all sequences:
     double iterations = 0, advance = 0;
     long wholes = 0, moves = 0;  ///< windows that settled as a whole, and how often one moved
