@@ -46,6 +46,11 @@ bool fuses(const SolverKind& kind, const deck::SolverConfig& config, const scan:
   return choice.chunks == 1 && groups(choice, job.batch) >= job.threads;
 }
 
+bool can_march(const SolverKind& kind, deck::SolverConfig config, const scan::Job& job, long dim, long time_ranks) {
+  config.sigma2_adaptive = false;
+  return fuses(kind, config, job, dim, time_ranks);
+}
+
 Linearization form_of(const SolverKind& kind, const scan::Job& job, const scan::Choice& choice, bool fused) {
   return fused && job.factored && choice.chunks == 1 ? Linearization::factored : kind.linearization;
 }

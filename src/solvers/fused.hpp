@@ -47,6 +47,9 @@ scan::Job job_of(const SolverKind& kind, const deck::SolverConfig& config, long 
 /// Whether iterations are fused: where they can be, and where `pass` = "auto" leaves it open where that is faster.
 bool fuses(const SolverKind& kind, const deck::SolverConfig& config, const scan::Job& job, long dim, long time_ranks);
 
+/// Whether threads can march through frames: where passes can be fused, or could be if "adaptive" did not ask for all residuals.
+bool can_march(const SolverKind& kind, deck::SolverConfig config, const scan::Job& job, long dim, long time_ranks);
+
 /// Whether finished sequences are worth dropping from fused passes: not where every thread has a group of its own. Where
 /// they stay, the memory of the next states holds the answer in the end.
 bool fused_drops(const scan::Choice& choice, long batch, int threads);

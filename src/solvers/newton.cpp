@@ -210,6 +210,7 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
       job_(job_of(kind, config_, line_.longest(), global_batch_, instance.system->state_dim(),
                   instance.system->factors(), sizeof(Real), threads_, line_.whole() ? 1 : 2)),
       fuses_(fuses(kind, config_, job_, instance.system->state_dim(), line_.whole() ? 1 : 2)),
+      marches_(can_march(kind, config_, job_, instance.system->state_dim(), line_.whole() ? 1 : 2)),
       // In a window steps are evaluated some times while they are in a cache. At full length a projection would take the
       // memory of several arrays of states.
       projects_(windowed_ && instance.system->projected_dim() > 0),
@@ -259,7 +260,7 @@ WindowModel Newton<Real>::sized_windows() const {
              job_of(kind_, config_, line_.length(), global_batch_, system.state_dim(), system.factors(), sizeof(Real),
                     threads_, 1),
              system.state_dim(), 1)});
-  if (!fuses_ || choose_scan(model.start).chunks > 1) model.march = 0;
+  if (!marches_ || choose_scan(model.start).chunks > 1) model.march = 0;
   if (!drops_) model.move_cost = std::numeric_limits<double>::infinity();
   return model;
 }
@@ -272,7 +273,8 @@ WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& confi
   model.tolerance = config.tolerance;
   model.eager = !dense;
   // Quadratic convergence ends abruptly; what falls more slowly there is a front that creeps.
-  const bool newton = kind.damping == Damping::none || config.sigma2_adaptive;  // "adaptive" bounds steps, and damps hardly
+  const bool newton =
+      kind.damping == Damping::none || config.sigma2_adaptive;  // "adaptive" bounds steps, and damps hardly
   model.waits = !dense ? 0.8 : newton ? 0.02 : 0;
   model.move_cost = dense ? 0.1 : 0.25;  // copying against an iteration
   if (config.window != "auto") {
@@ -290,7 +292,7 @@ WindowModel window_model(const SolverKind& kind, const deck::SolverConfig& confi
   model.largest = std::max({model.start, balanced, static_cast<long>(tuning::frame_bytes(cost.threads) / step_bytes)});
   // Fused passes and diagonal solvers do simple operations, which processors do faster, twice as many at half the precision.
   const double pace = dense && !cost.fused ? 1 : 16 / cost.real_bytes;
-  if (cost.fused && cost.parameter_bytes <= tuning::march_parameter_bytes) model.march = tuning::march;
+  if (cost.parameter_bytes <= tuning::march_parameter_bytes) model.march = tuning::march;
   model.overhead = pace * tuning::launch_flops(cost.threads) / (cost.step_flops * double(cost.batch));
   return model;
 }
@@ -383,24 +385,13 @@ void Newton<Real>::lay_out() {
     frame_in_time_.begins = line_.whole() ? frame_.begins : make_view<Vector<long>>("times", slots());
     trust_.prepare(map, span_);
     frame_.map.lengths = lengths_;
-    if (fuses_) {
-      const long block_length = static_cast<long>(residual_.extent(1));
-      auto scan = form() == Linearization::factored
-                      ? std::make_unique<SweepScan>(map, block_length)
-                      : with_element(kind_, config_, trust_.region(), jacobian_, residual_, [&](auto element) {
-                          return std::unique_ptr<FusedScan>(
-                              std::make_unique<ElementFusedScan<decltype(element)>>(map, element, block_length));
-                        });
-      // Steps of a window settle where residuals are within the tolerance, at full length where they are nothing.
-      using Tolerances = typename FusedPass<Real>::Tolerances;
-      const Real tolerance = static_cast<Real>(config_.tolerance);
-      fused_ = std::make_unique<FusedPass<Real>>(
-          config_, instance_.system, form(), iterate_.guess, frame_, active_,
-          FusedArrays<Real>{inputs_, projects_, states_, residual_, jacobian_, worst_, moved_, resets_},
-          windowed_ ? Tolerances{tolerance, tolerance * Real(far_within)} : Tolerances{}, std::move(scan));
-    } else {
-      scan_ = make_scan<Real>(kind_, config_, trust_, choice_.engine, map, jacobian_, residual_, span_);
-    }
+    fused_ = fuses_ ? make_fused(form(), trust_.region(), static_cast<long>(residual_.extent(1))) : nullptr;
+    scan_ =
+        fuses_ ? nullptr : make_scan<Real>(kind_, config_, trust_, choice_.engine, map, jacobian_, residual_, span_);
+    // In windows of a few steps "adaptive" needs neither its bounds nor much of its damping.
+    march_ = windows_.may_march() && !fuses_
+                 ? make_fused(kind_.linearization, {static_cast<Real>(undamped_sigma2), {}}, windows_.march_width())
+                 : nullptr;
     const long dim = instance_.system->state_dim();
     last_state_ = span_.has_next() ? make_view<Matrix<Real>>("last state", slots(), dim) : Matrix<Real>();
     state_before_ = span_.has_previous() ? make_view<Matrix<Real>>("state before", slots(), dim) : Matrix<Real>();
@@ -409,6 +400,26 @@ void Newton<Real>::lay_out() {
   frame_in_time_.map = frame_.map;
   if (shares_out_) shares_.lay_out(span_, slots(), kept());
   place_slots();
+}
+
+/// Passes over the frame with Jacobians in the given form.
+template <class Real>
+std::unique_ptr<FusedPass<Real>> Newton<Real>::make_fused(Linearization form, const scan::TrustRegion<Real>& region,
+                                                          long block_length) const {
+  const scan::LaneMap& map = frame_.map;
+  auto scan = form == Linearization::factored
+                  ? std::make_unique<SweepScan>(map, block_length)
+                  : with_element(kind_, config_, region, jacobian_, residual_, [&](auto element) {
+                      return std::unique_ptr<FusedScan>(
+                          std::make_unique<ElementFusedScan<decltype(element)>>(map, element, block_length));
+                    });
+  // Steps of a window settle where residuals are within the tolerance, at full length where they are nothing.
+  using Tolerances = typename FusedPass<Real>::Tolerances;
+  const Real tolerance = static_cast<Real>(config_.tolerance);
+  return std::make_unique<FusedPass<Real>>(
+      config_, instance_.system, form, iterate_.guess, frame_, active_,
+      FusedArrays<Real>{inputs_, projects_, states_, residual_, jacobian_, worst_, moved_, resets_},
+      windowed_ ? Tolerances{tolerance, tolerance * Real(far_within)} : Tolerances{}, std::move(scan));
 }
 
 /// Tells the kernels where the slots' windows are.
@@ -765,7 +776,7 @@ void Newton<Real>::march(Status& status, long iteration) {
   for (long j = 0; j < slots(); ++j)
     active[static_cast<std::size_t>(j)] = status.active[static_cast<std::size_t>(sequence(j))];
   select(active, active_);
-  const Marched marched = fused_->march(windows_.march_width(), windows_.march_patience());
+  const Marched marched = (fused_ ? *fused_ : *march_).march(windows_.march_width(), windows_.march_patience());
   passed_ = front_ = next_front_ = marched.fronts;
   settled_ = marched.settled;
   const double length = double(line_.length());
@@ -900,6 +911,10 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
     if (shares_out_) status.residual = line_.max(status.residual);
   };
 
+  const auto record_regions = [&](const std::vector<double>& regions) {
+    history->sigma2.insert(history->sigma2.end(), regions.begin(), regions.end());
+    history->rejected.push_back(0);  // steps are bounded, never taken back
+  };
   const auto record_step = [&](const std::vector<char>& was_active) {
     pause();
     for (std::size_t b = 0; b < was_active.size(); ++b) {
@@ -971,6 +986,7 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
       march(status, iteration++);
       if (status.any_active()) move_windows(status, recording, watch);
       report_progress(status);
+      if (history && config_.sigma2_adaptive) record_regions(std::vector<double>(3, undamped_sigma2));
       if (history) record_step(was_active);
       continue;
     }
@@ -988,9 +1004,7 @@ Outcome Newton<Real>::solve(Recording<Real>* recording) {
       pause();
       at_bound = trust_.bounded_states(frame_, residual_);
       if (config_.sigma2_adaptive) {
-        const std::vector<double> regions = trust_.regions(frame_, active_);
-        history->sigma2.insert(history->sigma2.end(), regions.begin(), regions.end());
-        history->rejected.push_back(0);  // steps are bounded, never taken back
+        record_regions(trust_.regions(frame_, active_));
       }
       go_on();
     }

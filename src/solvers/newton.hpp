@@ -75,6 +75,8 @@ class Newton : public Solver<Real> {
   scan::Choice choose_scan(long width = 0) const;
   WindowModel sized_windows() const;
   void allocate(const scan::LaneMap& map);
+  std::unique_ptr<FusedPass<Real>> make_fused(Linearization form, const scan::TrustRegion<Real>& region,
+                                              long block_length) const;
   void place_slots();
   void select(const std::vector<char>& slots, const scan::Active& active);
   void pack(const std::vector<char>& slots);
@@ -116,6 +118,7 @@ class Newton : public Solver<Real> {
   bool settles_;     ///< whether settled steps are left out
   scan::Job job_;    ///< what engines are chosen by
   bool fuses_;       ///< whether iterations are fused
+  bool marches_;     ///< whether automatic windows may march
   bool projects_;    ///< whether windows hold projected inputs
   bool drops_;       ///< whether finished sequences leave the frame
   bool shares_out_;  ///< whether ranks share windows
@@ -150,6 +153,7 @@ class Newton : public Solver<Real> {
   Trust<Real> trust_;
   std::unique_ptr<IncrementScan<Real>> scan_;  ///< of separate passes
   std::unique_ptr<FusedPass<Real>> fused_;     ///< or nothing
+  std::unique_ptr<FusedPass<Real>> march_;     ///< marches where passes are separate, or nothing
   struct {
     Reserve<Real> states, inputs, residual, jacobian;
     Reserve<Real> next;  ///< side 1 of the states, and the answer where sequences stay in the frame

@@ -11,7 +11,7 @@ namespace {
 
 /// The constants of sigma2 = "adaptive", measured in docs/solvers.md: dense and diagonal linearizations.
 namespace adaptive {
-constexpr double dense_bound = 1, dense_sigma2 = 1e12;
+constexpr double dense_bound = 1;
 constexpr double diagonal_bound = 2, diagonal_sigma2 = 3000, calm = 0.3;
 /// σ² below which caution does not go, how many iterations without progress make it more careful, and what progress is.
 constexpr double least_sigma2 = 100, progress = 0.8;
@@ -271,7 +271,7 @@ TrustModel::TrustModel(const SolverKind& kind, const deck::SolverConfig& config)
   bound = Bound::relative;
   const bool dense = kind.linearization == Linearization::dense;
   factor = dense ? adaptive::dense_bound : adaptive::diagonal_bound;
-  sigma2 = dense ? adaptive::dense_sigma2 : adaptive::diagonal_sigma2;
+  sigma2 = dense ? undamped_sigma2 : adaptive::diagonal_sigma2;
   mend = dense;
   by_step = !dense;
   calm = adaptive::calm;

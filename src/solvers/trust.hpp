@@ -20,6 +20,9 @@
 
 namespace elkhorn::solvers {
 
+/// σ² of dense solvers with "adaptive", whose bounds do the rest, and of all that march, which need none.
+inline constexpr double undamped_sigma2 = 1e12;
+
 struct TrustModel {
   enum class Bound { none, absolute, relative };
   Bound bound = Bound::none;

@@ -59,6 +59,7 @@ class Windows {
   /// Whether threads are to march through the frame. They are from the start on; where marches stall, windows of searched
   /// widths take over for longer and longer.
   bool marches() const { return search_.marching; }
+  bool may_march() const { return model_.march > 0; }
   long march_width() const { return model_.march; }
   /// Updates a step of progress at which a march has stalled: the first step of a window settles in an iteration, so an
   /// undamped solver needs fewer.

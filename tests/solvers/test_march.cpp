@@ -138,10 +138,17 @@ TYPED_TEST(Marches, EndWhereTheToleranceSays) {
     const auto oracle = make(instance, solver("sequential"));
     oracle->solve();
     const std::vector<double> truth = host_values(oracle->states());
-    for (const char* kind : {"quasi_deer", "deer", "elk", "quasi_elk", "clipped"}) {
-      const bool clips = kind == std::string("clipped");
-      deck::SolverConfig config = this->automatic(clips ? "deer" : kind);
+    for (const char* kind :
+         {"quasi_deer", "deer", "elk", "quasi_elk", "jacobi", "clipped", "adaptive", "quasi_adaptive"}) {
+      const std::string name(kind);
+      const bool clips = name == "clipped", adapts = name.find("adaptive") != std::string::npos;
+      deck::SolverConfig config = this->automatic(clips                ? "deer"
+                                                  : name == "adaptive" ? "elk"
+                                                  : adapts             ? "quasi_elk"
+                                                                       : kind);
       config.clip_jacobians = clips;
+      config.sigma2_adaptive = adapts;
+      if (adapts) config.pass = deck::Pass::automatic;
       const auto run = this->run(instance, config, oracle->states());
       config.pass = deck::Pass::separate;  // which never marches
       const double without = this->run(instance, config).outcome.work[0];
