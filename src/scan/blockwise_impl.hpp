@@ -131,14 +131,17 @@ void BlockwiseScan<Element>::finish(const Active& active, const BlockStream& str
 
 template <class Element>
 void BlockwiseScan<Element>::through(const StepBlock& block) const {
-  using P = LanePack<Real>;
-  for (int slot = 0; slot < element_.slots(); ++slot) {
-    const WorkStrip<P> state = detail::work_strip<P>(workspace_, block.buffer, long(slot) * element_.state_size());
-    const WorkStrip<P> scratch = detail::work_strip<P>(
-        workspace_, block.buffer, long(element_.slots()) * (element_.state_size() + element_.summary_size()));
-    detail::clear(state, element_.state_size());
-    for (long row = block.skipped; row < block.skipped + block.steps(); ++row)
-      element_.advance(state, Site{block.buffer, row, 0}, slot, scratch, true);
+  if constexpr (exec_is_host) {
+    using P = LanePack<Real>;
+    const long slots = element_.slots(), state_size = element_.state_size();
+    const auto scratch = detail::work_strip<P>(workspace_, static_cast<int>(block.buffer),
+                                               slots * (state_size + element_.summary_size()));
+    for (int slot = 0; slot < slots; ++slot) {
+      const auto state = detail::work_strip<P>(workspace_, static_cast<int>(block.buffer), slot * state_size);
+      detail::clear(state, static_cast<int>(state_size));
+      for (long row = block.skipped; row < block.skipped + block.steps(); ++row)
+        element_.advance(state, Site{block.buffer, row, 0}, slot, scratch, true);
+    }
   }
 }
 

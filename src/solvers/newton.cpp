@@ -335,7 +335,7 @@ void Newton<Real>::allocate(const scan::LaneMap& map) {
   const long G = map.groups, L = map.steps, J = jacobian_numbers();
   if (long(worst_.extent(0)) >= G && long(inputs_.extent(1)) == L && long(jacobian_.extent(2)) == J) return;
   // Where iterations are fused, residuals and Jacobians are those of one block a thread.
-  const long rows = fuses_ ? scan::buffers() : G;
+  const long rows = fuses_ ? scan::buffers() : std::max(G, windows_.may_march() ? scan::buffers() : 0);
   const long steps = fuses_ ? std::min(fused_block_length(dim + J, sizeof(Real)), L) : L;
   using Panel = scan::Panel<Real>;
   states_.sides[0] = states_.sides[1] = reserves_.states.template view<Panel>("states", G, L + 1, dim, lane_width);

@@ -182,6 +182,26 @@ TYPED_TEST(Marches, EndWhereTheToleranceSays) {
   for (const auto& [kind, times] : marched) EXPECT_GE(times, 1) << kind << " did not march";
 }
 
+// A rank with fewer groups of sequences than threads: each thread has room of its own.
+TYPED_TEST(Marches, HaveRoomForEveryThread) {
+  const auto instance = this->instance("gru", 3, 4);
+  const auto oracle = make(instance, solver("sequential"));
+  oracle->solve();
+  for (const char* kind : {"quasi_deer", "adaptive"}) {
+    solvers::Setup<TypeParam> setup;
+    setup.config = this->automatic(kind == std::string("adaptive") ? "elk" : kind);
+    setup.config.sigma2_adaptive = kind == std::string("adaptive");
+    setup.config.pass = deck::Pass::automatic;
+    setup.global_batch = 64;
+    setup.threads = 4;
+    const auto s = solvers::make_solver(instance, setup);
+    const solvers::Outcome outcome = s->solve();
+    EXPECT_TRUE(outcome.converged[0]);
+    EXPECT_LT(outcome.work[0], 4);
+    EXPECT_LE(largest_difference(host_values(s->states()), host_values(oracle->states())), 40 * this->tolerance);
+  }
+}
+
 // Cut off between frames the answer is the iterate, its error the last one recorded.
 TYPED_TEST(Marches, StopAtTheLimitOfIterations) {
   const auto instance = this->instance("gru", 11, 4, 40000);
