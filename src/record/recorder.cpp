@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -294,7 +295,24 @@ void Recorder::open_journal(const Origin& origin, bool keep) {
   }
 }
 
+/// A journal that was only deleted is no other run's: this one can end well without it.
+void Recorder::require_own_journal() const {
+  struct stat mine {};
+  struct stat there {};
+  if (fstat(descriptor_, &mine) != 0)
+    throw std::runtime_error("cannot write " + journal_ + ": " + system_reason() +
+                             "; the cases before are kept, continue with --resume once this is mended");
+  const bool exists = stat(journal_.c_str(), &there) == 0;
+  const bool replaced = exists && (there.st_dev != mine.st_dev || there.st_ino != mine.st_ino);
+  if (replaced || mine.st_size != journal_bytes_)
+    throw std::runtime_error(
+        "cannot write " + journal_ +
+        ": another run writes it too, so its lock was lost, or this file system has none; what " +
+        "both have finished is kept, use another --out, or continue with --resume once the other " + "has ended");
+}
+
 void Recorder::append(const std::string& line) {
+  require_own_journal();
   std::size_t written = 0;
   while (written < line.size()) {
     const ssize_t n = write(descriptor_, line.data() + written, line.size() - written);
@@ -352,6 +370,7 @@ void StatesFile::keep(const std::function<void()>& section) const {
 }
 
 std::unique_ptr<StatesFile> Recorder::keep_states(const CaseResult& result) {
+  if (descriptor_ >= 0) require_own_journal();
   return std::make_unique<StatesFile>(states_file(result.name), result);
 }
 
@@ -380,6 +399,7 @@ void Recorder::add(CaseResult result, std::unique_ptr<StatesFile> states) {
 
 void Recorder::finish(const Meta& meta, const Roofs& roofs) {
   if (descriptor_ < 0) return;
+  require_own_journal();
   try {
     write_results(
         path_, results_, meta, plan_.deck_text,
@@ -405,6 +425,7 @@ void Recorder::amend(const std::function<void(CaseResult&)>& change) {
 
 void Recorder::suspend(const Meta& meta, const Roofs& roofs) {
   if (results_.empty()) return;
+  if (descriptor_ >= 0) require_own_journal();
   try {
     write_results(incomplete_, results_, meta, plan_.deck_text, {}, roofs);
   } catch (const std::exception& error) {

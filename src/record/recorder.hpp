@@ -57,6 +57,9 @@ class StatesFile {
 /// With `resume` the journal is read (else, where there is none, FILE.h5 itself): its cases are finished,
 /// except failed ones, which run again. A last line torn by a kill is dropped. Without `resume` a journal with
 /// finished cases is moved to `FILE.h5.journal.jsonl.old` (states to `FILE.h5.states.old`), see notice().
+///
+/// The journal is locked. Where locks do not exist or get lost, two runs may still come to have one file; whichever finds the
+/// journal changed by the other stops there, so that neither destroys what the other has finished.
 class Recorder {
  public:
   /// Throws InputError: `path` cannot be written, the journal or results to resume belong to another plan or
@@ -78,7 +81,8 @@ class Recorder {
   std::unique_ptr<StatesFile> keep_states(const CaseResult& result);
 
   /// Puts one result on disk; when this returns a kill cannot lose it. Throws std::runtime_error where writing
-  /// fails (disk full, …): the journal up to the case before is intact, so the run can be resumed.
+  /// fails (disk full, …) or the journal has become another run's: up to the case before it is intact, so the run can be
+  /// resumed.
   /// @param states  from `keep_states`, all of them written; otherwise those that the result holds, if any, are kept
   void add(CaseResult result, std::unique_ptr<StatesFile> states = {});
 
@@ -100,6 +104,7 @@ class Recorder {
   bool load_journal(const Origin& origin);  ///< false: there is none worth reading
   void open_journal(const Origin& origin, bool keep);
   void append(const std::string& line);
+  void require_own_journal() const;
   void set_aside();
   void insert(CaseResult result);
   std::string states_file(const std::string& name) const;

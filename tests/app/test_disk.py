@@ -117,6 +117,23 @@ class Disk(unittest.TestCase):
                 again = program.run("check", file, LD_PRELOAD=FAULTY_IO, ELKHORN_IO_FAULT=f"flock:.:{number}:0")
                 self.assertEqual(again.returncode, 0, again.stdout + again.stderr)
 
+    def test_two_runs_on_one_file_where_locks_do_not_hold(self):
+        """The first notices at its next case that the journal is another's, and what either has finished is kept."""
+        slow = ("--set", "measure.repetitions={min=1,max=1000000}", "--set", "measure.time_limit_s=1")
+        no_locks = {"LD_PRELOAD": FAULTY_IO, "ELKHORN_IO_FAULT": f"flock:.:{errno.ENOLCK}:0"}
+        with program.Job("run", "disk.toml", "--out", "both.h5", *slow, **no_locks) as first:
+            first.wait_for(lambda: program.finished_cases("both.h5") >= 2, "case 2")
+            with program.Job("run", "disk.toml", "--out", "both.h5", *slow, **no_locks) as second:
+                self.assertEqual(first.process.wait(timeout=program.TIMEOUT_S), 1)
+                self.assertEqual(second.process.wait(timeout=program.TIMEOUT_S), 0, second.messages())
+            errors = [line for line in first.messages() if "warning" not in line]
+        self.assertEqual(len(errors), 1, errors)
+        self.assertRegex(errors[0], "both.h5.journal.jsonl: another run writes it too")
+        self.assertIsNone(program.difference("whole.h5", "both.h5"))
+        self.assertTrue(program.is_sound("both.h5"))
+        with open("both.h5.journal.jsonl.old", encoding="utf-8") as journal:
+            self.assertGreaterEqual(len(journal.readlines()), 1 + 2)
+
     def test_limit_on_file_sizes(self):
         """Set while it runs: MPI starts with files of its own. Nothing to do with states, so the journal meets it."""
         file = "limit.h5"

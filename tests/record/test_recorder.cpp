@@ -307,6 +307,55 @@ TEST_F(RecorderTest, TwoRunsCannotShareAFile) {
   EXPECT_THAT(input_error([&] { Recorder(path_, plan_, true); }), HasSubstr("another run is writing"));
 }
 
+/// As after a lock that was lost, or without locks: both runs have the journal open.
+TEST_F(RecorderTest, ARunWhoseJournalAnotherOneTakesStopsAndLeavesItAlone) {
+  const auto stops = [&](Recorder& recorder) {
+    const std::string theirs = content(journal_);
+    for (const auto& writing : {std::function<void()>([&] { recorder.add(cases_[2]); }),
+                                std::function<void()>([&] { recorder.keep_states(cases_[2]); }),
+                                std::function<void()>([&] { recorder.suspend(sample::meta()); }),
+                                std::function<void()>([&] { recorder.finish(sample::meta()); })})
+      try {
+        writing();
+        ADD_FAILURE() << "it wrote";
+      } catch (const std::runtime_error& error) {
+        EXPECT_THAT(error.what(), HasSubstr("cannot write " + journal_ + ": another run writes it too"));
+      }
+    EXPECT_EQ(content(journal_), theirs);
+    EXPECT_FALSE(fs::exists(path_));
+    EXPECT_FALSE(fs::exists(path_ + ".incomplete"));
+  };
+  std::string whole;
+  {
+    Recorder recorder(path_, plan_, false);
+    recorder.add(cases_[0]);
+    recorder.add(cases_[1]);
+    whole = content(journal_);
+    fs::rename(journal_, journal_ + ".old");  // a run that starts over does so
+    std::ofstream(journal_) << "theirs\n";
+    stops(recorder);
+    EXPECT_EQ(content(journal_ + ".old"), whole);
+  }
+  fs::rename(journal_ + ".old", journal_);
+  {
+    Recorder recorder(path_, plan_, true);
+    std::ofstream(journal_, std::ios::app) << "a line of a run that resumes\n";
+    stops(recorder);
+  }
+  fs::resize_file(journal_, whole.size());
+  resumed_run();
+  expect_complete();
+}
+
+TEST_F(RecorderTest, ARunWhoseJournalIsDeletedEndsWellAllTheSame) {
+  Recorder recorder(path_, plan_, false);
+  recorder.add(cases_[0]);
+  fs::remove(journal_);
+  for (std::size_t i = 1; i < cases_.size(); ++i) recorder.add(cases_[i]);
+  recorder.finish(sample::meta());
+  expect_complete();
+}
+
 TEST_F(RecorderTest, OutputsThatCannotBeWrittenAreFoundAtOnce) {
   std::ofstream(folder_.file("plain")) << "x";
   const auto refused = [&](const std::string& path) { return input_error([&] { Recorder(path, plan_, false); }); };
