@@ -125,14 +125,14 @@ def base_text(study, frame):
     return f"base: {whose} {ranks}, {study.base.name}: {times}"
 
 
-def share_text(value):
-    return f"{value:.1%}" if math.isfinite(value) else "–"
+def share_text(value, digits=1):
+    return f"{value:.{digits}%}" if math.isfinite(value) else "–"
 
 
 def table_rows(frame):
     """Header and rows of text of one study."""
     header = ["solver", "ranks × threads", "T", "B", "status", "iter.", "time [95 % interval]", "speed-up",
-              "efficiency", "comm.", "messages", "time/iter."]
+              "efficiency", "waits + messages", "messages", "time/iter."]
     rows = []
     for _, row in frame.iterrows():
         if not isinstance(row.get("status"), str):
@@ -147,14 +147,21 @@ def table_rows(frame):
             row["label"], point_text(row) + mark, f"{row['T']:.0f}", f"{row['B']:.0f}",
             row["status"].replace("_", " "), f"{row['iterations']:.0f}" if row["iterations"] >= 0 else "–", time,
             f"{row['speedup']:.2f}×" if math.isfinite(row["speedup"]) else "–", share_text(row["efficiency"]),
-            share_text(row["communication"]), share_text(row["transfer"]),
+            share_text(row["communication"]), share_text(row["transfer"], 2),
             seconds_text(each) if math.isfinite(each) else "–"])
     return header, rows
+
+
+SHARES = ("waits + messages: share of the time that the rank which spends most on messages spends on them, waits for other "
+          "ranks included; messages: what the same messages take when nobody waits. The difference is ranks that are not ready "
+          "at the same time: load imbalance, cores of unequal speed, other programs.")
 
 
 def notes(study, frame):
     """Sentences below a table."""
     lines = [base_text(study, frame)]
+    if "communication" in frame and frame["communication"].gt(0).any():
+        lines.append(SHARES)
     lines.append({
         "strong": "The problem stays; ideal: speed-up grows with the cores.",
         "weak": f"The problem grows with the cores ({study.grows}); ideal: the time stays, the scaled speed-up "
@@ -243,8 +250,8 @@ def labels(frame):
 
 
 def draw_study(study, frame):
-    """Time, speed-up, efficiency and iterations of one study, and the share of communication where it is known;
-    None where nothing was timed."""
+    """Time, speed-up, efficiency and iterations of one study, and the share of communication where it is known, that of
+    messages alone dotted; None where nothing was timed."""
     if "series" not in frame or not np.isfinite(frame["time_s"].astype(float)).any():
         return None
     frame = frame[frame["series"].notna() & frame["time_s"].notna()].copy()
@@ -260,7 +267,7 @@ def draw_study(study, frame):
         frame["rate"] = frame["T"] * frame["B"] / frame["time_s"]
         panels[2] = ("rate", "sequences × steps a second")
     if np.isfinite(frame["communication"]).any():
-        panels.append(("communication", "share of communication"))
+        panels.append(("communication", "share of waits and messages"))
     columns = 2 if len(panels) == 4 else 3
     figure, axes = plt.subplots(2, columns, figsize=(3.7 * columns, 5.8), squeeze=False)
     for axis in axes.flat[len(panels):]:
@@ -282,6 +289,9 @@ def draw_study(study, frame):
             for mask, face in ((part["oversubscribed"], "white"), (part["status"].ne("ok"), "#bbbbbb")):
                 axis.plot(at[mask], part[column][mask], linestyle="none", color=colour, marker=marker, markersize=5,
                           markerfacecolor=face)
+            if column == "communication" and np.isfinite(part["transfer"].astype(float)).any():
+                axis.plot(at, part["transfer"], color=colour, linestyle=":", linewidth=1.5)
+                (handles["messages alone"],) = axis.plot([], [], color="#777777", linestyle=":", linewidth=1.5)
             if column == "time_s":
                 known = np.isfinite(part["low_s"].astype(float))
                 axis.vlines(at[known], part["low_s"][known], part["high_s"][known], color=colour, linewidth=1)

@@ -381,15 +381,17 @@ class Arithmetic(ScalingTest):
     def test_marks_in_table_and_picture(self):
         described = self.describe(DECK + strong("ranks = [1, 2, 4]"))
         for point in described.points:
-            write_point(point, [("sequential", 1.0, {}), ("deer", 2.0, {"communication_share": 0.25})])
+            write_point(point, [("sequential", 1.0, {}), ("deer", 2.0, {"communication_share": 0.25, "transfer_share": 0.0125})])
         result = self.run_script("report", described.path, "--format", "svg")
         self.assertEqual((result.returncode, result.stderr), (0, ""), result.stderr)
-        self.assertRegex(result.stdout, r"deer +4 × 1 thread‡ .* 25\.0%")
+        self.assertRegex(result.stdout, r"deer +4 × 1 thread‡ .* 25\.0% +1\.25%")
+        self.assertRegex(result.stdout, r"efficiency +waits \+ messages +messages ")
+        self.assertIn("waits for other ranks included; messages: what the same messages take when nobody waits", result.stdout)
         self.assertRegex(result.stdout, r"deer +2 × 1 thread  ")
         self.assertIn("‡ oversubscribed: more threads than cores (up to 2 a core)", result.stdout)
         with open(os.path.join(self.out, "s.svg"), encoding="utf-8") as file:
             text = re.sub(r"<[^>]*>", "", file.read())
-        for part in ("oversubscribed", "ideal", "efficiency", "share of communication", "iterations",
+        for part in ("oversubscribed", "ideal", "efficiency", "share of waits and messages", "messages alone", "iterations",
                      "base: the same solver at 1 rank × 1 thread, r1-t1-p1: sequential 1.00 s, deer 2.00 s"):
             self.assertIn(part, text)
 
