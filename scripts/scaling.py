@@ -173,15 +173,19 @@ def job_script(description, point, scheduler, templates=TEMPLATES):
     """The text of a job script: the scheduler's template around the common body."""
     nodes, per_node = nodes_of(description, point)
     job = description.job
+    limit = description.time_limit_s
+    clock = f"{limit // 3600:02}:{limit // 60 % 60:02}:{limit % 60:02}"
+    # Slurm tells its jobs when they end, others do not (PBS Pro, Flux), or there is nobody to tell (mpirun).
+    command = point.arguments() + ([] if scheduler == "slurm" else ["--time-limit", clock])
     launch = fill_launcher(job.get("launcher", SCHEDULERS[scheduler][1]), point, nodes)
     variables = {"OMP_PROC_BIND": "false"} if point.threads == 1 else {"OMP_PROC_BIND": "close", "OMP_PLACES": "cores"}
     texts = {
         "NAME": re.sub(r"[^A-Za-z0-9_-]", "-", f"{point.study.name}-{point.name}"),
         "NODES": nodes, "RANKS": point.ranks, "THREADS": point.threads, "RANKS_PER_NODE": per_node,
-        "CORES_OF_NODE": per_node * point.threads, "TIME_LIMIT": job.get("time_limit", "00:30:00"),
+        "CORES_OF_NODE": per_node * point.threads, "TIME_LIMIT": clock, "TIME_LIMIT_S": limit,
         "OPTIONS": "\n".join(job.get("options", [])), "SETUP": "\n".join(job.get("setup", [])),
         "FOLDER": shlex.quote(description.folder), "RESULTS": shlex.quote(os.path.dirname(point.file)),
-        "CODE": shlex.quote(point.code_file), "LAUNCH": launch, "COMMAND": shell(point.arguments()),
+        "CODE": shlex.quote(point.code_file), "LAUNCH": launch, "COMMAND": shell(command),
         # A directive is no shell: it takes the path as it is.
         "LOG": shlex.quote(point.log) if scheduler == "mpirun" else point.log,
         "ENVIRONMENT": "\n".join(f"export {key}={value}" for key, value in variables.items()),

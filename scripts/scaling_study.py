@@ -88,6 +88,17 @@ def toml_text(table, path=()):
     return "".join(lines + rest)
 
 
+def seconds_of(limit):
+    """Of a job's time limit, which each scheduler writes in its own way: "1:30:00", "2-00:00:00"."""
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)", limit)
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0, 0)
+    total = ((24 * days + hours) * 60 + minutes) * 60 + seconds
+    if total == 0:
+        raise DescriptionError('job.time_limit: must be hours, minutes and seconds such as "0:30:00", or with days '
+                               f'"2-00:00:00", not {limit!r}')
+    return total
+
+
 def cores_here():
     return len(os.sched_getaffinity(0))
 
@@ -333,6 +344,7 @@ class Description:
         for name in ("job", "machine"):
             self.check(table.get(name, {}), name, name)
         self.job, self.machine = table.get("job", {}), table.get("machine", {})
+        self.time_limit_s = seconds_of(self.job.get("time_limit", "00:30:00"))
         for key in ("setup", "options"):
             if not all(isinstance(line, str) for line in self.job.get(key, [])):
                 raise DescriptionError(f"job.{key}: must be a list of text, one line each")

@@ -133,6 +133,8 @@ class Descriptions(ScalingTest):
             (good + strong(), r"study: 2 studies are called 's'"),
             (good + "[machine]\nlatency_s = -1\n", r"machine\.latency_s: must be a positive number, not -1"),
             (good + "[job]\nsetup = [1]\n", r"job\.setup: must be a list of text"),
+            (good + '[job]\ntime_limit = "30"\n', r'job\.time_limit: must be hours, minutes and seconds such as "0:30:00"'),
+            (good + '[job]\ntime_limit = "0:00:00"\n', r"job\.time_limit: must be "),
         ):
             with self.subTest(pattern):
                 with self.assertRaisesRegex(study.DescriptionError, pattern) as caught:
@@ -186,14 +188,15 @@ class JobScripts(ScalingTest):
     def test_each_scheduler(self):
         text = DECK + strong("points = [{ ranks = 8, threads = 2, time_ranks = 4 }]") + JOB + \
             'time_limit = "01:02:03"\nsetup = ["module load mpi"]\noptions = ["#OPTION of mine"]\n'
+        limit = r"elkhorn run .* --time-limit 01:02:03\n"
         expected = {
             "slurm": (r"#SBATCH --nodes=4\n", "#SBATCH --ntasks=8\n", "#SBATCH --cpus-per-task=2\n",
                       "#SBATCH --time=01:02:03\n", r"srun --ntasks=8 --cpus-per-task=2 \\\n"),
             "pbs": (r"#PBS -l select=4:ncpus=4:mpiprocs=2:ompthreads=2\n", "#PBS -l walltime=01:02:03\n",
-                    r"mpirun -n 8 \\\n"),
+                    r"mpirun -n 8 \\\n", limit),
             "flux": ("# flux: --nodes=4\n", "# flux: --nslots=8\n", "# flux: --cores-per-slot=2\n",
-                     r"flux run --nodes=4 --ntasks=8 --cores-per-task=2 \\\n"),
-            "mpirun": (r"mpirun -n 8 \\\n",),
+                     "# flux: --time-limit=3723s\n", limit, r"flux run --nodes=4 --ntasks=8 --cores-per-task=2 \\\n"),
+            "mpirun": (r"mpirun -n 8 \\\n", limit),
         }
         path = self.write(text)
         for scheduler, patterns in expected.items():
@@ -208,10 +211,18 @@ class JobScripts(ScalingTest):
                                 "--set parallel.time_ranks=4", "--resume", r"\.h5 ", r"echo \"\$code\" > \S+\.code\n"):
                     self.assertRegex(job, pattern)
                 self.assertNotRegex(job, "@[A-Z]")
+                self.assertEqual("--time-limit 01" in job, scheduler != "slurm", "Slurm says itself when a job ends")
                 self.assertEqual(subprocess.run(["bash", "-n", name], check=False).returncode, 0)
                 with open(os.path.join(self.out, "submit.sh"), encoding="utf-8") as file:
                     submit = file.read()
                 self.assertRegex(submit, rf"\n{scaling.SCHEDULERS[scheduler][0]} {re.escape(name)} ")
+
+    def test_days_are_for_all_schedulers(self):
+        path = self.write(DECK + strong("ranks = [1]") + JOB + 'time_limit = "1-12:00:05"\n')
+        for scheduler, pattern in (("slurm", "--time=36:00:05\n"), ("pbs", "walltime=36:00:05\n"),
+                                   ("flux", "--time-limit=129605s\n")):
+            result = self.run_script("generate", path, "--scheduler", scheduler, "--dry-run")
+            self.assertIn(pattern, result.stdout)
 
     def test_what_does_not_fit_on_nodes_is_refused(self):
         for points, pattern in (("[{ ranks = 1, threads = 8 }]", "8 threads do not fit on a node"),
