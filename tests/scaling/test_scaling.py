@@ -528,6 +528,18 @@ class TheProgram(ScalingTest):
         self.assertNotEqual(os.stat(files[1]).st_mtime_ns, written[1])
         self.assertTrue(os.path.exists(os.path.join(self.out, "s.png")))
 
+    def test_the_studies_of_the_repository_are_sound(self):
+        paths = sorted(glob.glob(os.path.join(ROOT, "inputs", "scaling", "*.toml")))
+        self.assertGreater(len(paths), 2)
+        for path in paths:
+            with self.subTest(os.path.basename(path)):
+                described = study.Description(path, self.out)
+                described.write_deck()
+                for point in described.points:
+                    arguments = [*point.arguments(), "--set", "parallel.time_ranks=1", "--dry-run"]  # as one rank
+                    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+                    self.assertEqual(done.returncode, 0, done.stderr)
+
     def test_a_generated_script_runs(self):
         path = self.write(DECK.replace("length = 1000", "length = 100") + strong("ranks = [2]") + JOB)
         self.assertEqual(self.run_script("generate", path, "--scheduler", "mpirun").returncode, 0)
