@@ -7,7 +7,7 @@
 #   scripts/hygiene.sh sanitize address|undefined|address,undefined|thread [ARGUMENT OF CTEST…]
 #                                          all tests (thread: without the kernels' own; address: without fuzz_results, in which
 #                                          HDF5 damages its heap) in build-<sanitizer>/; the two that get along share a
-#                                          build in half the time
+#                                          build in half the time. Hours on two cores, so tests have longer limits there
 #   scripts/hygiene.sh coverage [ARGUMENT OF CTEST…]
 #                                          all tests in build-coverage/; names every uncovered line (coverage.txt)
 #   scripts/hygiene.sh fuzz [EXECUTIONS]   damaged decks and results files: 5 million, of which 1 in 5 are results
@@ -129,7 +129,8 @@ check_sanitize() {
   [[ $# -gt 0 ]] || set -- -LE nightly
   # Instrumented kernels for wide vector registers take minutes a file to optimise.
   CXXFLAGS="${CXXFLAGS:-} -O1 -g1" build_and_test "$root/build-$kind" \
-    "-DCMAKE_BUILD_TYPE=None -DELKHORN_NATIVE=OFF -DELKHORN_SANITIZE=$kind -DELKHORN_BENCHMARKS=OFF" "$@"
+    "-DCMAKE_BUILD_TYPE=None -DELKHORN_NATIVE=OFF -DELKHORN_SANITIZE=$kind -DELKHORN_BENCHMARKS=OFF \
+     -DELKHORN_TEST_PATIENCE=6" "$@"
 }
 
 check_coverage() {
@@ -139,7 +140,7 @@ check_coverage() {
   if [[ -d $folder ]]; then find "$folder" -name '*.gcda' -delete; fi
   # Without any optimisation the kernels are so slow that tests reach their time limits.
   CXXFLAGS="${CXXFLAGS:-} -O1 --coverage" build_and_test "$folder" \
-    "-DCMAKE_BUILD_TYPE=None -DELKHORN_NATIVE=OFF -DELKHORN_BENCHMARKS=OFF" "$@" || status=1
+    "-DCMAKE_BUILD_TYPE=None -DELKHORN_NATIVE=OFF -DELKHORN_BENCHMARKS=OFF -DELKHORN_TEST_PATIENCE=3" "$@" || status=1
   gcovr --root "$root" --filter 'src/' --exclude-throw-branches --gcov-ignore-parse-errors \
     --txt "$folder/coverage.txt" --html-details "$folder/coverage.html" "$folder"
   tail -n 3 "$folder/coverage.txt"

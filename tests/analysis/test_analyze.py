@@ -8,6 +8,7 @@ import unittest
 
 ELKHORN = os.environ["ELKHORN"]
 MPIEXEC = os.environ["MPIEXEC"]
+PATIENCE = float(os.environ.get("ELKHORN_TEST_PATIENCE", "1"))
 
 DECK = """
 [system]
@@ -29,7 +30,7 @@ def analyze(*arguments, ranks=None):
     launcher = [MPIEXEC, "-n", str(ranks)] if ranks else []
     return subprocess.run(
         [*launcher, ELKHORN, "analyze", *arguments],
-        capture_output=True, text=True, encoding="utf-8", timeout=120, stdin=subprocess.DEVNULL, check=False,
+        capture_output=True, text=True, encoding="utf-8", timeout=120 * PATIENCE, stdin=subprocess.DEVNULL, check=False,
     )
 
 

@@ -106,8 +106,8 @@ class Pages(unittest.TestCase):
 
         def help_of(*command):
             if command not in helps:
-                done = subprocess.run([*command, "--help"], capture_output=True, text=True, timeout=60, check=False,
-                                      env={**self.environment, **program.ALONE})
+                done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=False,
+                                      timeout=program.SOON_S, env={**self.environment, **program.ALONE})
                 helps[command] = done.stdout
             return helps[command]
 
@@ -143,7 +143,7 @@ class Pages(unittest.TestCase):
     def test_the_two_scripts_exist(self):
         for script in ("scripts/quickstart.sh", "scripts/test.sh"):
             self.assertIn(script, text_of("README.md"))
-            done = subprocess.run([script, "--help"], capture_output=True, text=True, timeout=60, check=False)
+            done = subprocess.run([script, "--help"], capture_output=True, text=True, timeout=program.SOON_S, check=False)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertIn(script, done.stdout)
 

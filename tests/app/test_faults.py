@@ -49,8 +49,9 @@ class Faults(unittest.TestCase):
 
     def test_a_rank_dies(self):
         begin = time.monotonic()
-        done = program.run("run", "faults.toml", "--out", "exit.h5", ranks=3, timeout=60, ELKHORN_FAULT="exit:1:2")
-        self.assertLess(time.monotonic() - begin, 60)
+        done = program.run("run", "faults.toml", "--out", "exit.h5", ranks=3, timeout=program.SOON_S,
+                           ELKHORN_FAULT="exit:1:2")
+        self.assertLess(time.monotonic() - begin, program.SOON_S)
         self.assertNotEqual(done.returncode, 0)
         self.assertFalse(os.path.exists("exit.h5"))
         with open("exit.h5.journal.jsonl", encoding="utf-8") as journal:

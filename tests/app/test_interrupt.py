@@ -53,7 +53,7 @@ class Interrupt(unittest.TestCase):
         with program.Job("run", "sweep.toml", "--out", file, ranks=ranks) as job:
             job.wait_for(lambda: program.finished_cases(file) >= 2, "case 2")
             self.assertGreaterEqual(job.send(number, rank), 1, "the process was not found")
-            self.assertEqual(job.process.wait(timeout=60), INTERRUPTED)
+            self.assertEqual(job.process.wait(timeout=program.SOON_S), INTERRUPTED)
             kept = program.finished_cases(file)
             self.assertLess(kept, CASES, "the run was over before it was stopped: nothing was tested")
             self.assertIn(f"elkhorn: stopped by {signal.Signals(number).name}: {kept} of {CASES} cases are finished; "
@@ -75,7 +75,7 @@ class Interrupt(unittest.TestCase):
         with program.Job("run", "sweep.toml", "--out", "none.h5", "--set", "measure.repetitions=1000000") as job:
             job.wait_for(lambda: program.finished_cases("none.h5") == 0, "the journal")
             job.send(signal.SIGTERM)
-            self.assertEqual(job.process.wait(timeout=60), INTERRUPTED)
+            self.assertEqual(job.process.wait(timeout=program.SOON_S), INTERRUPTED)
         self.assertEqual([f for f in os.listdir() if f.startswith("none.h5")], ["none.h5.journal.jsonl"])
 
     def test_a_second_signal_ends_at_once(self):
@@ -87,7 +87,7 @@ class Interrupt(unittest.TestCase):
             time.sleep(1.5)
             self.assertIsNone(job.process.poll(), "the first signal did not wait for the sample")
             job.send(signal.SIGTERM)
-            self.assertEqual(job.process.wait(timeout=5), -signal.SIGTERM)
+            self.assertEqual(job.process.wait(timeout=5 * program.PATIENCE), -signal.SIGTERM)
 
     def test_time_limits(self):
         for name, option, variable, value in (("option", "--time-limit=4", None, None),

@@ -29,7 +29,7 @@ class Kill(unittest.TestCase):
             else:
                 self.assertEqual(job.send(signal.SIGKILL, rank), 1, "the rank was not found")
                 # mpiexec notices and ends the job: nothing hangs
-                self.assertNotEqual(job.process.wait(timeout=60), 0)
+                self.assertNotEqual(job.process.wait(timeout=program.SOON_S), 0)
         kept = program.finished_cases(file)
         self.assertGreaterEqual(kept, after)
         self.assertLess(kept, CASES, "the run was over before it was killed: nothing was tested")

@@ -235,7 +235,8 @@ class TimeRanks(unittest.TestCase):
         ranks = batch_ranks * time_ranks
         out = f"{batch_ranks}x{time_ranks}-{tolerance}.h5" if chosen else f"{batch_ranks}x{time_ranks}.h5"
         done = program.run("run", "time.toml", "--out", out, "--set", f"parallel.time_ranks={time_ranks}",
-                           "--set", f"solver.tolerance={tolerance}", *chosen, ranks=ranks, timeout=600,
+                           "--set", f"solver.tolerance={tolerance}", *chosen, ranks=ranks,
+                           timeout=600 * program.PATIENCE,
                            OMP_NUM_THREADS="1")
         assert done.returncode == 0, done.stdout + done.stderr
         return out
@@ -351,7 +352,7 @@ class TimeRanks(unittest.TestCase):
         for rank in (0, 1):
             with self.subTest(rank=rank):
                 done = program.run("run", "time.toml", "--out", f"fault{rank}.h5", "--filter", "gru-.*-deer",
-                                   "--set", "parallel.time_ranks=2", ranks=2, timeout=60, OMP_NUM_THREADS="1",
+                                   "--set", "parallel.time_ranks=2", ranks=2, timeout=program.SOON_S, OMP_NUM_THREADS="1",
                                    ELKHORN_FAULT=f"throw:{rank}:1")
                 self.assertNotEqual(done.returncode, 0)
                 self.assertIn(f"rank {rank}: a fault was asked for by ELKHORN_FAULT", done.stderr)

@@ -10,6 +10,7 @@ import unittest
 
 ELKHORN, SOURCE = os.environ["ELKHORN"], os.environ["ELKHORN_SOURCE"]
 SCRIPTS = os.path.join(SOURCE, "scripts")
+PATIENCE = float(os.environ.get("ELKHORN_TEST_PATIENCE", "1"))
 
 
 def text_of(*path):
@@ -18,8 +19,8 @@ def text_of(*path):
 
 
 def run(*command, **options):
-    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=280,
-                          **options)
+    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
+                          timeout=280 * PATIENCE, **options)
 
 
 class Papers(unittest.TestCase):

@@ -6,6 +6,7 @@ import subprocess
 import unittest
 
 ELKHORN, SOURCE, MPIEXEC = (os.environ[name] for name in ("ELKHORN", "ELKHORN_SOURCE", "MPIEXEC"))
+PATIENCE = float(os.environ.get("ELKHORN_TEST_PATIENCE", "1"))
 DECK = """title = "four ranks"
 [system]
 kind = "gru"
@@ -33,7 +34,7 @@ class FourRanks(unittest.TestCase):
         with open("deck.toml", "w", encoding="utf-8") as file:
             file.write(DECK)
         done = subprocess.run([MPIEXEC, "-n", "4", ELKHORN, "run", "deck.toml", "--out", "results.h5"], capture_output=True,
-                              text=True, stdin=subprocess.DEVNULL, timeout=280, check=False)
+                              text=True, stdin=subprocess.DEVNULL, timeout=280 * PATIENCE, check=False)
         self.assertEqual(done.returncode, 0, done.stderr)
         with open(os.path.join(SOURCE, "docs", "results.md"), encoding="utf-8") as file:
             lines = re.findall(r"<!-- tested -->\n```python\n(.*)\n```", file.read())
