@@ -64,19 +64,24 @@ void warn_of_missing_bases(const CheckedPlan& plan) {
       where);
 }
 
-/// Sequential medians by problem and precision, for the ratios of the cases that follow.
+/// Sequential medians by problem, precision and placement, for the ratios of the cases that follow. A run that was resumed
+/// with other ranks or threads holds cases of both; a ratio across would be one of machines.
 class SequentialTimes {
  public:
   void take(const deck::Case& c, const CaseResult& r) {
-    if (c.solver.kind == "sequential" && r.status == Status::ok) times_[timed_problem_key(c)] = r.time_median_s;
+    if (c.solver.kind == "sequential" && r.status == Status::ok) times_[key(c, r)] = r.time_median_s;
   }
   /// Only `ok` carries a speed-up.
   void complete(const deck::Case& c, CaseResult& r) const {
-    const auto found = times_.find(timed_problem_key(c));
+    const auto found = times_.find(key(c, r));
     if (r.status == Status::ok && found != times_.end()) r.speedup_over_sequential = found->second / r.time_median_s;
   }
 
  private:
+  static std::string key(const deck::Case& c, const CaseResult& r) {
+    return fmt::format("{}|{}|{}", timed_problem_key(c), r.ranks, r.threads);
+  }
+
   std::map<std::string, double> times_;
 };
 

@@ -108,6 +108,19 @@ class Commands(unittest.TestCase):
         self.assertIn("1 of 2 problems have " + told, done.stderr)
         self.assertNotIn(told, self.succeed("run", "half.toml", "--dry-run").stderr)
 
+    def test_no_speed_up_over_a_base_on_other_ranks(self):
+        deck = ('[system]\nkind = "gru"\nstate_dim = 4\n[problem]\nlength = 500\nbatch = 2\n[measure]\nrepetitions = 3\n'
+                '[[solver]]\nkind = ["sequential", "deer"]\n')
+        program.write("moved.toml", deck)
+        for ranks, compared in ((None, True), (2, False)):
+            file = f"moved-{ranks}.h5"
+            self.succeed("run", "moved.toml", "--out", file, code=1, ELKHORN_FAULT="throw:0:1")
+            self.succeed("run", "moved.toml", "--out", file, "--resume", ranks=ranks)
+            base, deer = program.cases(file).values()
+            self.assertEqual((base["ranks"], deer["ranks"], deer["status"]), (1, ranks or 1, "ok"))
+            self.assertEqual(deer["speedup_over_sequential"] == deer["speedup_over_sequential"], compared)
+            self.assertTrue(program.is_sound(file))
+
     def test_drivers_count_in_the_memory_model(self):
         program.write("inputs.toml", one_solver('kind = "quasi_deer"', 10000,
                                                 'kind = "gru"\nstate_dim = 2\ninput_dim = [1, 101]'))
