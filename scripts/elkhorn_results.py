@@ -96,6 +96,21 @@ SINCE_1_1 = {
 }
 
 
+# Parts of names that say how a case was measured, not what was solved.
+MEASURED = ("time_ranks=", "warmup=", "min=", "max=", "ci=", "limit=", "no-history", "no-states", "history", "states")
+
+
+def setting_of(case):
+    """What the name of a case tells of its problem beside the sizes, seed and precision, which are attributes: options of
+    the system, weights, drivers (gain=3). Two problems that differ in these alone are two problems all the same."""
+    problem, solver, _ = case.name.partition(f"-{case.solver}")
+    if not solver:
+        return ""
+    told = {f"D{case.state_dim}", f"T{case.length}", f"B{case.batch}", f"seed{case.seed}", "f32", "f64"}
+    words = [word for word in problem.split("-")[1:] if word not in told and not word.startswith(MEASURED)]
+    return "-".join(words)
+
+
 class Case:
     """One group of /cases: its attributes as members (case.time_median_s), its arrays as numpy arrays.
 
@@ -110,6 +125,7 @@ class Case:
         for name, value in group.attrs.items():
             setattr(self, name, plain(value))
         self.attributes = {name: plain(value) for name, value in group.attrs.items()}  # in alphabetical order
+        self.setting = setting_of(self)
         self.time_s = group["time_s"][()]
         self.rank_time_s = group["rank_time_s"][()]
         self.batch_iterations = group["batch_iterations"][()]

@@ -34,7 +34,7 @@ LOOKS = {
     "picard": ("#CC79A7", "P"),
 }
 VARIANTS = "X<>*hp"  # markers of a solver's further settings
-PROBLEM = ["system", "length", "state_dim", "batch", "seed", "precision"]
+PROBLEM = ["system", "length", "state_dim", "batch", "seed", "precision", "setting"]
 
 plt.rcParams.update(
     {
@@ -82,7 +82,7 @@ def status_suffix(case):
 def title_of(case):
     return (
         f"{case.system.replace('_', '-')}, T = {case.length:,}, D = {case.state_dim}, B = {case.batch}, "
-        f"{case.precision}, seed {case.seed}"
+        f"{case.precision}, seed {case.seed}" + (f", {case.setting}" if case.setting else "")
     )
 
 
@@ -287,7 +287,8 @@ def draw_scaling(cases):
             axis.set_xlabel("length T")
             axis.xaxis.set_tick_params(labelbottom=True)
     first = timed["case"].iloc[0]
-    figure.suptitle(f"{first.system.replace('_', '-')}, B = {first.batch}, {first.precision}", fontsize=10)
+    figure.suptitle(f"{first.system.replace('_', '-')}, B = {first.batch}, {first.precision}"
+                    + (f", {first.setting}" if first.setting else ""), fontsize=10)
     legend_below(figure, handles.values(), handles.keys())
     return figure
 
@@ -331,21 +332,27 @@ def draw_roofline(cases, roofs):
     return figure
 
 
+def parts_of(key):
+    """The words that tell a problem, a tuple of the attributes PROBLEM, from others; for names of files."""
+    system, length, dim, batch, seed, precision, setting = key
+    return (system, f"T{length}", f"D{dim}", f"B{batch}", precision, f"seed{seed}", *([setting] if setting else []))
+
+
 def figures_of(results):
     """(kind, what it shows as a tuple for a file name, figure) of everything that these results files can show."""
     cases = [case for one in results for case in one.cases]
     frame = er.table(cases)
     for key, group in frame.groupby(PROBLEM, sort=False):
-        system, length, dim, batch, seed, precision = key
-        parts = (system, f"T{length}", f"D{dim}", f"B{batch}", precision, f"seed{seed}")
+        parts = parts_of(key)
         for kind, draw in (("convergence", draw_convergence), ("times", draw_times)):
             figure = draw(list(group["case"]))
             if figure is not None:
                 yield kind, parts, figure
-    for (system, batch, precision), group in frame.groupby(["system", "batch", "precision"], sort=False):
+    for (system, batch, precision, setting), group in frame.groupby(["system", "batch", "precision", "setting"],
+                                                                    sort=False):
         figure = draw_scaling(list(group["case"]))
         if figure is not None:
-            yield "scaling", (system, f"B{batch}", precision), figure
+            yield "scaling", (system, f"B{batch}", precision, *([setting] if setting else [])), figure
     for one in results:
         for precision in sorted({case.precision for case in one.cases}):
             figure = draw_roofline([case for case in one.cases if case.precision == precision], one.roofs)

@@ -64,6 +64,8 @@ def flags_of(case):
         flags.append("bimodal")
     if case.outliers > 0:
         flags.append(er.count_text(case.outliers, "outlier"))
+    if case.time_first_s > 2 * case.time_median_s:  # NaN is not
+        flags.append(f"first, cold {ratio_text(case.time_first_s / case.time_median_s)}")
     return flags
 
 
@@ -74,6 +76,19 @@ def solver_text(case):
     if case.step_bound != "none":
         text += f", bound {case.step_bound}"
     return text
+
+
+def name_rows(cases):
+    """Gives each case of a table its `row`: the solver, and where rows of a file would look alike what tells them apart."""
+    for case in cases:
+        case.row = solver_text(case)
+    for extra in (lambda case: case.scan, lambda case: case.name):
+        seen = collections.defaultdict(set)
+        for case in cases:
+            seen[case.row, case.file, case.ranks, case.threads].add(extra(case))
+        for case in cases:
+            if len(seen[case.row, case.file, case.ranks, case.threads]) > 1:
+                case.row += f", {extra(case)}"
 
 
 class Column:
@@ -95,8 +110,9 @@ def official_cell(case):
 
 
 COLUMNS = [
-    Column("solver", "and its options", lambda c: f"<th scope=row>{esc(solver_text(c))}</th>", text=True),
+    Column("solver", "and its options", lambda c: f"<th scope=row>{esc(c.row)}</th>", text=True),
     Column("file", "", lambda c: cell(esc(c.short_file)), text=True),
+    Column("on", "ranks × threads of each", lambda c: cell(f"{c.ranks} × {c.threads}", float(c.ranks * c.threads))),
     Column("status", "", status_cell, text=True),
     Column("iter.", "iterations, the largest of the batch",
            lambda c: cell("–" if c.solver == "sequential" or c.iterations < 0 else c.iterations, float(c.iterations))),
@@ -116,14 +132,16 @@ COLUMNS = [
                           c.roof_share), lambda c: np.isfinite(c.roof_share)),
     Column("energy", "one solve, processor packages", lambda c: cell(
         f"{c.energy_j:.3g} J" if np.isfinite(c.energy_j) else "–", c.energy_j), lambda c: np.isfinite(c.energy_j)),
-    Column("samples are", "drift, two modes, outliers", lambda c: cell(esc(", ".join(flags_of(c)) or "–")),
+    Column("samples are", "drift, two modes, outliers, a first solve that takes longer", lambda c: cell(esc(", ".join(flags_of(c)) or "–")),
            lambda c: bool(flags_of(c)), text=True),
     Column("verdict", "hover for the reasons", official_cell, lambda c: c.official is not None, text=True),
 ]
 
 
 def cases_table(cases, several_files):
-    columns = [c for c in COLUMNS if any(map(c.used, cases)) and (c.title != "file" or several_files)]
+    name_rows(cases)
+    several = {"file": several_files, "on": len({(case.ranks, case.threads) for case in cases}) > 1}
+    columns = [c for c in COLUMNS if any(map(c.used, cases)) and several.get(c.title, True)]
     head = "".join(
         f'<th scope=col{" class=text" if c.text else ""}><button type=button title="{esc(c.hint)}">{esc(c.title)}'
         "</button></th>" for c in columns)
@@ -131,9 +149,14 @@ def cases_table(cases, several_files):
     return f"<div class=scroll><table class=sortable><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
-def problem_title(case):
-    return (f"{case.system.replace('_', '-')}, T = {case.length:,}, D = {case.state_dim}, B = {case.batch}, "
-            f"{case.precision}")
+def name_problems(results):
+    """Gives each case the title of its `problem`; the seed is part of it where there are several."""
+    cases = [case for one in results for case in one.cases]
+    seeds = len({case.seed for case in cases}) > 1
+    for case in cases:
+        case.problem = (f"{case.system.replace('_', '-')}, T = {case.length:,}, D = {case.state_dim}, B = {case.batch}, "
+                        f"{case.precision}" + (f", {case.setting}" if case.setting else "")
+                        + (f", seed {case.seed}" if seeds else ""))
 
 
 def problems_of(results):
@@ -163,6 +186,9 @@ def summary(results):
                 for reason, n in reasons.most_common()) + "</ul>"
         else:
             text += "</p>"
+    def named(case):
+        return solver_text(case) + (f" ({case.short_file})" if len(results) > 1 else "")
+
     rows = []
     for group in problems_of(results).values():
         good = [c for c in group if c.status == "ok" and np.isfinite(c.time_median_s)]
@@ -172,13 +198,14 @@ def summary(results):
         best = min(good, key=lambda c: c.time_median_s)
         best_parallel = min(parallel, key=lambda c: c.time_median_s) if parallel else None
         speed = best_parallel.speedup_over_sequential if best_parallel else math.nan
+        base = speed * best_parallel.time_median_s if best_parallel else math.nan  # what the speed-up is over
         rows.append(
-            f"<tr><th scope=row>{esc(problem_title(best))}</th>{cell(esc(solver_text(best)))}"
+            f"<tr><th scope=row>{esc(best.problem)}</th>{cell(esc(named(best)))}"
             f"{cell(seconds_text(best.time_median_s), best.time_median_s)}"
-            f"{cell(esc(solver_text(best_parallel)) if best_parallel else '–')}"
-            f"{cell(ratio_text(speed) if np.isfinite(speed) else '–', speed)}</tr>")
+            f"{cell(esc(named(best_parallel)) if best_parallel else '–')}"
+            f"{cell(ratio_text(speed) if np.isfinite(speed) else '–', speed)}{cell(seconds_text(base), base)}</tr>")
     if rows:
-        heads = (("problem", 1), ("fastest", 1), ("time", 0), ("fastest parallel", 1), ("× seq.", 0))
+        heads = (("problem", 1), ("fastest", 1), ("time", 0), ("fastest parallel", 1), ("× seq.", 0), ("sequential", 0))
         text += "<div class=scroll><table class=sortable><thead><tr>" + "".join(
             f"<th scope=col{' class=text' if left else ''}><button type=button>{title}</button></th>"
             for title, left in heads) + f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
@@ -289,6 +316,7 @@ def name_files(results):
 
 def page_of(results, title, with_figures=True):
     name_files(results)
+    name_problems(results)
     drawn = figures(results) if with_figures else {}
     by_problem = {}
     for kind in ("convergence", "times"):
@@ -296,13 +324,13 @@ def page_of(results, title, with_figures=True):
             by_problem.setdefault(parts, []).append(figure_block(kind, svg))
     sections, contents = [], []
     for i, (key, cases) in enumerate(problems_of(results).items()):
-        system, length, dim, batch, seed, precision = key
-        parts = (system, f"T{length}", f"D{dim}", f"B{batch}", precision, f"seed{seed}")
-        heading = problem_title(cases[0])
+        parts = plot.parts_of(key)
+        heading = cases[0].problem
         contents.append(f'<li><a href="#problem-{i}">{esc(heading)}</a></li>')
-        first = cases[0]
+        places = list(dict.fromkeys(er.place_text(case.ranks, case.threads) for case in cases))
         sections.append(
-            f'<section id="problem-{i}"><h2>{esc(heading)}</h2><p class=note>seed {seed}, {er.place_text(first.ranks, first.threads)}</p>'
+            f'<section id="problem-{i}"><h2>{esc(heading)}</h2><p class=note>seed {cases[0].seed}, '
+            f'{" or ".join(places)}</p>'
             f"{cases_table(cases, len(results) > 1)}{messages(cases)}"
             f"<div class=figures>{''.join(by_problem.get(parts, []))}</div></section>")
     overall = [figure_block(kind, svg) for kind in ("scaling", "roofline") for _, svg in drawn.get(kind, [])]

@@ -120,6 +120,66 @@ class Report(WithFiles):
         self.assertEqual(head[1], "file")
         self.assertEqual([row[1] for row in rows], ["base"] * 5 + ["other"] * 5)
 
+    def changed(self, name, change, source="base.h5"):
+        """A copy of `source` after change(its groups of cases)."""
+        path = self.path(name)
+        shutil.copy(self.path(source), path)
+        with er.h5py.File(path, "r+") as file:
+            change([file["cases"][case] for case in sorted(file["cases"])])
+        return path
+
+    def test_placements_are_told_apart(self):
+        def on_four(cases):
+            for case in cases:
+                case.attrs.modify("ranks", 4)
+
+        _, page = self.page(self.path("base.h5"), self.changed("four.h5", on_four, "other.h5"), "--no-figures")
+        self.assertIn("seed 18446744073709551557, 2 ranks × 1 thread or 4 ranks × 1 thread", "".join(page.text))
+        head, *rows = page.tables[1]
+        self.assertEqual([row[head.index("on")] for row in rows], ["2 × 1"] * 5 + ["4 × 1"] * 5)
+        _, page = self.page(self.path("base.h5"), self.path("other.h5"), "--no-figures")
+        self.assertNotIn("on", page.tables[1][0])
+
+    def test_the_fastest_name_their_file_and_base(self):
+        _, page = self.page(self.path("base.h5"), self.path("other.h5"), "--no-figures")
+        head, first = page.tables[0][:2]
+        row = dict(zip(head, first))
+        self.assertRegex(row["fastest parallel"], r"^[a-z-]+.* \((base|other)\)$")
+        cases = er.Results(self.path(re.search(r"\((\w+)\)$", row["fastest parallel"])[1] + ".h5")).cases
+        self.assertEqual(row["sequential"], er.seconds_text(cases[0].time_median_s))
+
+    def test_rows_that_would_look_alike_are_told(self):
+        def twice(cases):
+            cases[2].attrs.modify("solver", "deer")
+            cases[1].attrs.modify("scan", "flat")
+            cases[2].attrs.modify("scan", "serial")
+
+        _, page = self.page(self.changed("twice.h5", twice), "--no-figures")
+        self.assertEqual([row[0] for row in page.tables[1][1:4]], ["sequential", "deer, flat", "deer, serial"])
+
+    def test_problems_that_differ_in_a_setting_are_two(self):
+        def with_gain(cases):
+            for i, case in enumerate(cases):
+                gain = "gain=3-" if i == 1 else ""
+                case.attrs.modify("name", f"gru-D8-{gain}T1000-B4-seed7-f32-{case.attrs['solver']}-n{i}")
+            cases[2].attrs.modify("seed", er.np.uint64(7))
+
+        path = self.changed("gain.h5", with_gain)
+        self.assertEqual([case.setting for case in er.Results(path).cases[:2]], ["seed7", "gain=3-seed7"])
+        _, page = self.page(path, "--no-figures")
+        problems = [row[0] for row in page.tables[0][1:]]
+        self.assertIn("gru, T = 1,000, D = 8, B = 4, float32, gain=3-seed7, seed 18446744073709551557", problems)
+        self.assertIn("gru, T = 1,000, D = 8, B = 4, float32, seed 7", problems)
+        self.assertEqual(len(problems), len(set(problems)))
+
+    def test_a_cold_first_solve_is_told(self):
+        def cold(cases):
+            cases[1].attrs.modify("time_first_s", 3 * cases[1].attrs["time_median_s"])
+
+        _, page = self.page(self.changed("cold.h5", cold), "--no-figures")
+        head, *rows = page.tables[1]
+        self.assertIn("first, cold 3.00×", rows[1][head.index("samples are")])
+
     def test_text_of_the_file_stays_text(self):
         path = self.path("evil.h5")
         shutil.copy(self.path("base.h5"), path)
