@@ -9,7 +9,8 @@ Two versions:    compare.py OLD NEW
 
     slower         by more than the threshold, with a p-value below 1 % after correction for the number of cases (Holm);
                    faster: likewise
-    same           not so, and the interval excludes a change by more than the resolution
+    same           not so, nor would it be without that correction, and the interval excludes a change by more than the
+                   resolution
     inconclusive   neither can be said: more samples, or more runs, would tell
     worse          its status was ok and no longer is, it needs more iterations, its error or its memory grew, by more
                    than the thresholds; with --exact: iterations or errors are not the same number
@@ -44,7 +45,7 @@ MACHINE = ["host", "cpu", "compiler", "flags", "kokkos_version", "kokkos_backend
 # What must agree for two cases to be the same experiment; then, only where that leaves a choice, what a machine or a
 # version may choose differently.
 PARAMETERS = ["system", "solver", "state_dim", "length", "batch", "precision", "seed", "sigma2", "sigma2_adaptive",
-              "step_bound", "window"]
+              "step_bound", "window", "setting"]
 REFINEMENTS = [("ranks", "batch_ranks", "time_ranks"), ("threads",), ("scan",), ("name",)]
 THRESHOLDS = {"time": 0.03, "iterations": 0.05, "error": 2.0, "memory": 0.2}
 SIGNIFICANCE = 0.01  # after correction; a wrong alarm costs more trust than another run
@@ -130,6 +131,10 @@ def changes_of(old, new, thresholds, exact):
     if old.status != new.status:
         remarks.append(f"status {old.status} → {new.status}")
         worse = old.status == "ok" or new.status in ("wrong", "failed")
+    for what in ("scan", "pass"):  # choices of the program, which may be why times differ
+        before, after = (getattr(side.first, what) for side in (old, new))
+        if before and after and before != after:
+            remarks.append(f"{what} {before} → {after}")
     if old.iterations != new.iterations and old.iterations >= 0 and new.iterations >= 0:
         remarks.append(f"iterations {old.iterations} → {new.iterations}")
         share = thresholds["iterations"]
@@ -154,8 +159,11 @@ def verdict_of(effect, corrected, worse, threshold, resolution):
         return "not timed"
     if not math.isfinite(effect.p):
         return "inconclusive"
-    if corrected < SIGNIFICANCE and not 1 / (1 + threshold) <= effect.ratio <= 1 + threshold:
+    beyond = not 1 / (1 + threshold) <= effect.ratio <= 1 + threshold
+    if corrected < SIGNIFICANCE and beyond:
         return "slower" if effect.ratio > 1 else "faster"
+    if effect.p < SIGNIFICANCE and beyond:
+        return "inconclusive"  # one case alone would be slower or faster; that there are many makes it no "same"
     within = 1 / (1 + resolution) <= effect.low and effect.high <= 1 + resolution
     return "same" if within else "inconclusive"
 
@@ -194,7 +202,9 @@ def judge(old, new, thresholds, resolution, run_noise, exact, relative=False):
 def notes_of(old, new, rows):
     """What a reader must know before believing the table."""
     notes = []
-    for key in MACHINE:
+    for key in [*MACHINE, "interleaved"]:
+        if key == "interleaved" and not all(key in side.meta for side in (old, new)):
+            continue  # files of format 1.0
         if str(old.meta.get(key)) != str(new.meta.get(key)):
             notes.append(f"{key} differs: {old.meta.get(key)} → {new.meta.get(key)}")
     lines = [set(side.deck.splitlines()) for side in (old, new)]
@@ -322,7 +332,7 @@ def machine_rows(runs):
     out = []
     for head, row in zip(heads, rows):
         problem = (f"{head.system.replace('_', '-')}, T = {head.length:,}, D = {head.state_dim}, B = {head.batch}, "
-                   f"{head.precision}, seed {head.seed}")
+                   f"{head.precision}, seed {head.seed}" + (f", {head.setting}" if head.setting else ""))
         extra = ("" if head.window == "full" else f", window {head.window}") + (
             "" if head.step_bound == "none" else f", bound {head.step_bound}")
         out.append([problem, head.label + extra, [None if case is None else case.first for case in row], head.name])

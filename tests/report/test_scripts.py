@@ -367,6 +367,25 @@ class Compare(ScriptTest):
         self.assertIn("note: all cases together: slower", text)
         self.expect_bad_input("--relative takes two folders", self.path("base.h5"), self.path("again.h5"), "--relative")
 
+    def test_what_the_program_chose_otherwise_is_told(self):
+        def change(file):
+            file["meta"].attrs.modify("interleaved", 1 - int(file["meta"].attrs.get("interleaved", 0)))
+            file["cases/000001"].attrs.modify("scan", "chunked:64")
+
+        old = self.changed("turns0.h5", lambda file: file["meta"].attrs.modify("interleaved", 0))
+        code, text = self.compare(old, self.changed("turns1.h5", change))
+        self.assertEqual(code, 0, text)
+        self.assertRegex(text, "note: interleaved differs: 0 → 1")
+        self.assertRegex(self.line(text, "gru/deer/T=1000/float32"), "same +scan .* → chunked:64")
+
+    def test_other_settings_are_other_experiments(self):
+        def with_gain(gain):
+            return lambda file: file["cases/000001"].attrs.modify("name", f"gru-D8-gain={gain}-T1000-B4-f32-deer")
+
+        _, text = self.compare(self.changed("gain2.h5", with_gain(2)), self.changed("gain3.h5", with_gain(3)))
+        self.assertIn("only in " + self.path("gain2.h5") + ": gru-D8-gain=2-T1000-B4-f32-deer", text)
+        self.assertIn("only in " + self.path("gain3.h5") + ": gru-D8-gain=3-T1000-B4-f32-deer", text)
+
     def test_json(self):
         code, text = self.compare(self.path("base.h5"), self.path("slower.h5"), "--json")
         told = json.loads(text)
@@ -464,6 +483,13 @@ class Statistics(unittest.TestCase):
             told = first + others
             self.assertGreaterEqual(first.count("same"), 190, {v: first.count(v) for v in set(first)})
             self.assertGreaterEqual(told.count("same"), 0.95 * len(told), {v: told.count(v) for v in set(told)})
+
+    def test_no_same_by_correction_alone(self):
+        slow = es.Effect(1.08, 1.04, 1.12, 0.0005)
+        self.assertEqual(compare.verdict_of(slow, 0.0005, False, 0.03, 0.15), "slower")
+        # Among a hundred cases that is no alarm, and it is not "same" either.
+        self.assertEqual(compare.verdict_of(slow, 0.05, False, 0.03, 0.15), "inconclusive")
+        self.assertEqual(compare.verdict_of(es.Effect(1.02, 1.01, 1.03, 0.0005), 0.05, False, 0.03, 0.15), "same")
 
     def test_five_per_cent_are_found_in_rounds(self):
         first, others = self.verdicts(100, 1.05, 16)
