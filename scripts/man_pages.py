@@ -35,8 +35,9 @@ def help_of(command):
 
 def page(name, text):
     """One page: the first sentence is the summary, the help itself the description."""
-    sentences = [line.strip() for line in text.splitlines() if line.strip() and not line.lower().startswith("usage")]
-    first = sentences[0].rstrip(".") if sentences else name
+    paragraphs = [" ".join(part.split()) for part in re.split(r"\n[ \t]*\n|\n(?=[Uu]sage)", text)]
+    told = [part for part in paragraphs if part and not part.lower().startswith("usage")]  # which may take several lines
+    first = re.split(r"(?<=[.?!]) ", told[0])[0].rstrip(".") if told else name
     return "\n".join((f'.TH "{name.upper()}" 1 "{datetime.date.today():%Y-%m-%d}" "Elkhorn" "Elkhorn"', ".SH NAME",
                       f"{roff(name)} \\- {roff(first)}", ".SH DESCRIPTION", ".nf", roff(text.rstrip()), ".fi",
                       ".SH SEE ALSO", "The folder docs of the project.", ""))

@@ -78,6 +78,8 @@ class Help(unittest.TestCase):
                 text = file.read()
             self.assertRegex(text, r'(?s)^\.TH .*\.SH NAME\nelkhorn[\w\\-]* \\- \S.{10,}\n\.SH DESCRIPTION\n\.nf\n.{100,}')
             self.assertNotIn("Kokkos command line", text)
+            (summary,) = re.findall(r"\.SH NAME\nelkhorn[\w\\-]* \\- (.*)", text)
+            self.assertNotRegex(summary, r"^\[|Usage|[A-Z]_[A-Z]|,$| (on|with|and)$", "a sentence, no usage and no piece of one")
 
     def test_scripts_are_documented(self):
         pages = "".join(text_of(*path) for path in [("README.md",)] + [
