@@ -158,6 +158,8 @@ std::string table(const std::vector<CaseResult>& results, std::size_t columns) {
     if (tell || (r.status == Status::diverged && !r.message.empty()))
       messages += std::string("  ") + to_string(r.status) + " " + r.name + ": " +
                   (r.message.empty() ? "no message" : one_line(r.message)) + "\n";
+    if (r.bimodal)
+      messages += "  bimodal " + r.name + ": its times gather about two values, the median may be neither\n";
   }
   if (!messages.empty()) out += "\n" + messages;
   return out + "\n" + verdict(results) + "\n" + totals(results) + "\n";

@@ -82,6 +82,13 @@ TEST(Table, FailuresAreListedWithTheirMessageOnOneLine) {
   EXPECT_THAT(text, Not(HasSubstr("500 iterations, tolerance")));  // not converging is a result, not a failure
 }
 
+TEST(Table, TwoModesAreTold) {
+  auto results = sample::results();
+  EXPECT_THAT(table(results), Not(HasSubstr("bimodal")));
+  results[1].bimodal = true;
+  EXPECT_THAT(table(results), HasSubstr("\n  bimodal gru/deer/T=1000/float32: its times gather about two values"));
+}
+
 TEST(Table, RowsThatWouldLookAlikeAreTold) {
   auto results = sample::results();
   results.resize(3);
