@@ -119,7 +119,7 @@ check_sanitize() {
     thread)
       # Kokkos and the OpenMP runtime are not instrumented, so their barriers look like none; what remains are the
       # program's own threads and signals.
-      [[ $# -gt 0 ]] || set -- -R '^(deck|record|report|measure|parallel|app)_?'
+      [[ $# -gt 0 ]] || set -- -LE nightly -R '^(deck|record|report|measure|parallel|app)_?'
       mkdir -p "$root/build-thread"
       printf 'called_from_lib:%s\n' libgomp libopen-pal libopen-rte libmpi libhwloc > "$root/build-thread/suppressions"
       export TSAN_OPTIONS="suppressions=$root/build-thread/suppressions ignore_noninstrumented_modules=1"
