@@ -339,12 +339,13 @@ def page_of(results, title, with_figures=True):
         sections.append(f'<section id="overall"><h2>Across problems</h2><div class=figures>{"".join(overall)}</div>'
                         "</section>")
     contents.append('<li><a href="#provenance">Provenance</a></li>')
+    days = [esc(one.created)[:10] for one in results]
     hosts = sorted({f"{one.meta.get('host', '?')} ({one.meta.get('cpu', '?')})" for one in results})
     with open(PAGE, encoding="utf-8") as file:
         page = file.read()
     values = {
         "title": esc(title),
-        "subtitle": f"{esc(', '.join(hosts))} · written {min(esc(one.created)[:10] for one in results)}",
+        "subtitle": f"{esc(', '.join(hosts))} · written {' to '.join(dict.fromkeys((min(days), max(days))))}",
         "summary": summary(results),
         "contents": "".join(contents),
         "sections": "".join(sections),

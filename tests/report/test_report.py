@@ -140,6 +140,14 @@ class Report(WithFiles):
         _, page = self.page(self.path("base.h5"), self.path("other.h5"), "--no-figures")
         self.assertNotIn("on", page.tables[1][0])
 
+    def test_the_days_of_all_files_are_told(self):
+        path = self.changed("older.h5", lambda cases: cases[0].file.attrs.modify("created", "2020-02-29T12:00:00Z"))
+        _, page = self.page(path, self.path("base.h5"), "--no-figures")
+        day = er.Results(self.path("base.h5")).created[:10]
+        self.assertIn(f"written 2020-02-29 to {day}", "".join(page.text))
+        _, page = self.page(self.path("base.h5"), "--no-figures")
+        self.assertIn(f"written {day}", "".join(page.text))
+
     def test_the_fastest_name_their_file_and_base(self):
         _, page = self.page(self.path("base.h5"), self.path("other.h5"), "--no-figures")
         head, first = page.tables[0][:2]
