@@ -8,6 +8,7 @@
 #include <optional>
 #include <regex>
 #include <set>
+#include <tuple>
 #include <type_traits>
 
 #include "record/guard.hpp"
@@ -405,6 +406,25 @@ void check_summary(hid_t file, const std::string& version, const std::vector<Cas
   });
 }
 
+/// Each speed-up is the ratio to a sequential case of this file: of the same problem, on as many ranks and threads.
+void check_speedups(const std::vector<CaseResult>& cases, Problems& problems) {
+  const auto where = [](const CaseResult& r) {
+    return std::tie(r.system, r.state_dim, r.length, r.batch, r.precision, r.seed, r.ranks, r.time_ranks, r.threads);
+  };
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    const CaseResult& r = cases[i];
+    if (std::isnan(r.speedup_over_sequential)) continue;
+    const bool based = std::any_of(cases.begin(), cases.end(), [&](const CaseResult& base) {
+      return base.solver == "sequential" && base.status == Status::ok && where(base) == where(r) &&
+             close_to(r.speedup_over_sequential * r.time_median_s, base.time_median_s);
+    });
+    if (!based)
+      problems.push_back("/cases/" + group_name(static_cast<long>(i)) + ": speedup_over_sequential is " +
+                         number(r.speedup_over_sequential) +
+                         ", which is the ratio to no sequential case of this problem, ranks and threads");
+  }
+}
+
 void check_cases(hid_t file, const std::string& version, Problems& problems) {
   Report report(problems, "/cases");
   if (!link_exists(file, "cases")) return report.add("the group is missing");
@@ -432,6 +452,7 @@ void check_cases(hid_t file, const std::string& version, Problems& problems) {
     cases.push_back(std::move(result));
   }
   check_summary(file, version, cases, complete, problems);
+  if (problems.empty()) check_speedups(cases, problems);  // else times that are wrong would be told twice
 }
 
 }  // namespace

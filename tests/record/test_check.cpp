@@ -78,6 +78,12 @@ TEST_F(Check, EachInconsistencyIsFoundAndNamed) {
       {"only ok carries a speed-up", [](auto& c) { c[7].speedup_over_sequential = 2; }},
       {"only ok carries a speed-up", [](auto& c) { c[8].speedup_over_sequential = INFINITY; }},
       {"speedup_over_sequential is -2", [](auto& c) { c[1].speedup_over_sequential = -2; }},
+      {"which is the ratio to no sequential case", [](auto& c) { c[1].speedup_over_sequential *= 1.001; }},
+      {"which is the ratio to no sequential case",
+       [](auto& c) {
+         c[1].ranks = c[1].batch_ranks = 1;
+         c[1].rank_time_s = c[1].time_s;
+       }},
       {"the largest of batch_iterations is 9", [](auto& c) { c[1].batch_iterations[0] = 9; }},
       {"batch_iterations holds a negative", [](auto& c) { c[1].batch_iterations[3] = -3; }},
       {"history/residual[5, 0] is a number", [](auto& c) { c[1].history.residual[20] = 1e-3; }},
