@@ -326,7 +326,7 @@ inline Pack<Real, 2 * N> join(Pack<Real, N> low, Pack<Real, N> high) {
   if constexpr (detail::is_split<Real, 2 * N>)
     return Whole(typename Whole::Lanes{low.v, high.v});
   else
-    return Whole(detail::lanes_from<Real, N, 0>(low.v, high.v, std::make_index_sequence<2 * N>()));
+    return Whole(detail::lanes_from<Real, N, 0>(low.v, high.v, std::make_index_sequence<2 * std::size_t{N}>()));
 }
 template <int Half, class Real, int N>
 inline Pack<Real, N / 2> half(Pack<Real, N> x) {
