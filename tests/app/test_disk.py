@@ -119,10 +119,10 @@ class Disk(unittest.TestCase):
 
     def test_two_runs_on_one_file_where_locks_do_not_hold(self):
         """The first notices at its next case that the journal is another's, and what either has finished is kept."""
-        slow = ("--set", "measure.repetitions={min=1,max=1000000}", "--set", "measure.time_limit_s=1")
+        slow = ("--set", "measure.repetitions={min=1,max=1000000}", "--set", "measure.time_limit_s=2")
         no_locks = {"LD_PRELOAD": FAULTY_IO, "ELKHORN_IO_FAULT": f"flock:.:{errno.ENOLCK}:0"}
         with program.Job("run", "disk.toml", "--out", "both.h5", *slow, **no_locks) as first:
-            first.wait_for(lambda: program.finished_cases("both.h5") >= 2, "case 2")
+            first.wait_for(lambda: program.finished_cases("both.h5") >= 1, "case 1")
             with program.Job("run", "disk.toml", "--out", "both.h5", *slow, **no_locks) as second:
                 self.assertEqual(first.process.wait(timeout=program.TIMEOUT_S), 1)
                 self.assertEqual(second.process.wait(timeout=program.TIMEOUT_S), 0, second.messages())
@@ -132,7 +132,7 @@ class Disk(unittest.TestCase):
         self.assertIsNone(program.difference("whole.h5", "both.h5"))
         self.assertTrue(program.is_sound("both.h5"))
         with open("both.h5.journal.jsonl.old", encoding="utf-8") as journal:
-            self.assertGreaterEqual(len(journal.readlines()), 1 + 2)
+            self.assertGreaterEqual(len(journal.readlines()), 1 + 1)
 
     def test_limit_on_file_sizes(self):
         """Set while it runs: MPI starts with files of its own. Nothing to do with states, so the journal meets it."""
