@@ -341,10 +341,15 @@ inline Pack<Real, N / 2> half(Pack<Real, N> x) {
 /// like (GCC for AMD processors not in chains of 256-bit sums), and the same sum must be the same number in every kernel.
 template <class P>
 KOKKOS_INLINE_FUNCTION P multiply_add(P a, P b, P c) {
-  if constexpr (is_pack<P>)
+  if constexpr (is_pack<P>) {
     return P(detail::fused_multiply_add<real_of<P>, P::width>(a.v, b.v, c.v));
-  else
+  } else {
+#if defined(__FMA__) && !defined(__CUDA_ARCH__) && !defined(__HIP_DEVICE_COMPILE__)
+    if constexpr (std::is_same_v<P, float>) return __builtin_fmaf(a, b, c);
+    if constexpr (std::is_same_v<P, double>) return __builtin_fma(a, b, c);
+#endif
     return a * b + c;
+  }
 }
 
 /// `mask ? yes : no`, lane by lane, where the mask is a < b.

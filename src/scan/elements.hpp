@@ -108,7 +108,7 @@ struct AffineDiagonal {
     const auto a = coefficient<P>(at, slot);
     const auto r = strip<P>(increment, at.group, at.step, at.lane).from(slot * tile);
     for (int i = 0; i < components(slot); ++i) {
-      const P next = a[i] * x[i] - r[i];
+      const P next = multiply_add(a[i], x[i], -r[i]);
       x.set(i, next);
       if (emit) r.set(i, next);
     }
@@ -176,7 +176,7 @@ struct AffineDense {
     using P = typename X::Number;
     for (int i = 0; i < dim; ++i) {
       P sum = P(sign) * c[i];
-      for (int j = 0; j < dim; ++j) sum = sum + a[static_cast<long>(i) * dim + j] * x[j];
+      for (int j = 0; j < dim; ++j) sum = multiply_add(P(a[static_cast<long>(i) * dim + j]), P(x[j]), sum);
       out.set(i, sum);
     }
   }
