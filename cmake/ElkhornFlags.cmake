@@ -1,4 +1,5 @@
 # Compiler flags, all in one place. elkhorn_apply_flags(target) sets them.
+include(CheckCXXCompilerFlag)
 include(CheckCXXSourceCompiles)
 
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
@@ -17,6 +18,12 @@ set(ELKHORN_SANITIZE "" CACHE STRING "Sanitizers: address, undefined, address,un
 # this cannot make one lane's result differ from another's. The two other flags change no value; they let loops with
 # square roots and selections be vectorised.
 set(elkhorn_flags -ffp-contract=fast -fno-math-errno -fno-trapping-math)
+# GCC for AMD processors leaves some chains of sums unfused, by what stands around them: then the two halves of a pack, or
+# two kernels, would round the same sum differently, and states would depend on which lanes a sequence has.
+check_cxx_compiler_flag(--param=avoid-fma-max-bits=0 ELKHORN_CAN_FUSE_CHAINS)
+if(ELKHORN_CAN_FUSE_CHAINS)
+  list(APPEND elkhorn_flags --param=avoid-fma-max-bits=0)
+endif()
 set(elkhorn_link_flags)
 
 if(ELKHORN_NATIVE)
