@@ -67,7 +67,7 @@ check_tidy() {
   # GCC's flags that Clang does not know are no finding.
   printf '%s\n' "${files[@]}" |
     xargs -P "$(nproc)" -n 1 clang-tidy --quiet -p "$HYGIENE_BUILD" --extra-arg=-Wno-unknown-warning-option \
-      --extra-arg=-Wno-ignored-optimization-argument
+      --extra-arg=-Wno-ignored-optimization-argument --extra-arg=-Wno-unused-command-line-argument
 }
 
 # Compiles each header as if it were a source file, with the flags of a source file of the library.

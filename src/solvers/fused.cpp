@@ -89,7 +89,9 @@ FusedPass<Real>::FusedPass(const deck::SolverConfig& config, std::shared_ptr<con
   if (recur_) before_ = make_view<Matrix<Real>>("increments before", scan::buffers(), system->state_dim() * lane_width);
   for (const int side : {0, 1}) {
     march_update_[side] = update_;
-    march_update_[side].states = {{arrays.states.sides[side], arrays.states.sides[side]}, {}};
+    StatePanels<Real>& in_place = march_update_[side].states;
+    in_place.sides[0] = in_place.sides[1] = arrays.states.sides[side];
+    in_place.side = {};
   }
 }
 
