@@ -88,8 +88,8 @@ FusedPass<Real>::FusedPass(const deck::SolverConfig& config, std::shared_ptr<con
   }
   if (recur_) before_ = make_view<Matrix<Real>>("increments before", scan::buffers(), system->state_dim() * lane_width);
   for (const int side : {0, 1}) {
-    march_update_[side] = update_;
-    StatePanels<Real>& in_place = march_update_[side].states;
+    march_update_.push_back(update_);
+    StatePanels<Real>& in_place = march_update_.back().states;
     in_place.sides[0] = in_place.sides[1] = arrays.states.sides[side];
     in_place.side = {};
   }
@@ -375,7 +375,7 @@ void FusedPass<Real>::march_group(GroupMarch& march, long group, long buffer, lo
     held[w] = lane < map.lanes() && active_.sequence(map.sequence_of(lane)) ? map.steps_of(lane) : 0;
   }
   const long last = *std::max_element(held, held + lane_width);
-  const Update<Real>& update = march_update_[arrays_.states.side_of(group)];
+  const Update<Real>& update = march_update_[static_cast<std::size_t>(arrays_.states.side_of(group))];
   P settled(Real(0)), residual(Real(0));
   long reached = 0;  // steps that have passed once
   while (march.front < last && !march.stalled) {

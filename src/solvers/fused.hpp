@@ -131,7 +131,7 @@ class FusedPass : private scan::BlockStream {
   typename systems::System<Real>::BlockRecurrence recur_;  ///< with Jacobians in factors
   Matrix<Real> before_;                                    ///< (thread, D · lanes): the increment before a block
   std::vector<int> moving_;                                ///< sequences that the pass moves
-  Update<Real> march_update_[2];                           ///< in place, of either side
+  std::vector<Update<Real>> march_update_;                 ///< in place, of either side
   Tolerances tolerances_;
   mutable std::vector<PassedSteps<Real>>
       passed_;  ///< (tolerance, lane) of this pass; a group's lanes belong to one thread
