@@ -368,26 +368,45 @@ KOKKOS_INLINE_FUNCTION P select_less_equal(P a, P b, P yes, P no) {
   else
     return a <= b ? yes : no;
 }
+namespace detail {
+/// b where it is larger (or smaller) than a, else a: one instruction, which compilers do not find where b is a constant.
+template <bool Larger, class Number, int N>
+inline lanes<Number, N> extreme(const lanes<Number, N>& a, const lanes<Number, N>& b) {
+  if constexpr (is_split<Number, N>) {
+    return {extreme<Larger, Number, N / 2>(a.low, b.low), extreme<Larger, Number, N / 2>(a.high, b.high)};
+  } else {
+#if defined(__AVX__) && defined(__FMA__) && defined(__GNUC__) && !defined(__CUDACC__) && !defined(__HIPCC__)
+    using Lanes = lanes<Number, N>;
+    if constexpr (std::is_same_v<Number, float> && N == 8)
+      return Lanes(Larger ? _mm256_max_ps(b, a) : _mm256_min_ps(b, a));
+    if constexpr (std::is_same_v<Number, double> && N == 4)
+      return Lanes(Larger ? _mm256_max_pd(b, a) : _mm256_min_pd(b, a));
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<Number, float> && N == 16)
+      return Lanes(Larger ? _mm512_mask_max_ps(b, __mmask16(-1), b, a) : _mm512_mask_min_ps(b, __mmask16(-1), b, a));
+    if constexpr (std::is_same_v<Number, double> && N == 8)
+      return Lanes(Larger ? _mm512_mask_max_pd(b, __mmask8(-1), b, a) : _mm512_mask_min_pd(b, __mmask8(-1), b, a));
+#endif
+#endif
+    return Larger ? choose_less<false, Number, N>(a, b, b, a) : choose_less<false, Number, N>(b, a, b, a);
+  }
+}
+}  // namespace detail
+
 /// The larger and the smaller of two; a where either is NaN.
 template <class P>
 KOKKOS_INLINE_FUNCTION P larger(P a, P b) {
-#if defined(__AVX512F__)  // one instruction, which compilers do not find where b is a constant
-  if constexpr (std::is_same_v<P, Pack<float, 16>>)
-    return P(typename P::Lanes(_mm512_mask_max_ps(b.v, __mmask16(-1), b.v, a.v)));
-  if constexpr (std::is_same_v<P, Pack<double, 8>>)
-    return P(typename P::Lanes(_mm512_mask_max_pd(b.v, __mmask8(-1), b.v, a.v)));
-#endif
-  return select_less(a, b, b, a);
+  if constexpr (is_pack<P>)
+    return P(detail::extreme<true, real_of<P>, P::width>(a.v, b.v));
+  else
+    return a < b ? b : a;
 }
 template <class P>
 KOKKOS_INLINE_FUNCTION P smaller(P a, P b) {
-#if defined(__AVX512F__)
-  if constexpr (std::is_same_v<P, Pack<float, 16>>)
-    return P(typename P::Lanes(_mm512_mask_min_ps(b.v, __mmask16(-1), b.v, a.v)));
-  if constexpr (std::is_same_v<P, Pack<double, 8>>)
-    return P(typename P::Lanes(_mm512_mask_min_pd(b.v, __mmask8(-1), b.v, a.v)));
-#endif
-  return select_less(b, a, b, a);
+  if constexpr (is_pack<P>)
+    return P(detail::extreme<false, real_of<P>, P::width>(a.v, b.v));
+  else
+    return b < a ? b : a;
 }
 /// Of std::numeric_limits, whose functions are for hosts only.
 template <class Real>

@@ -45,12 +45,13 @@ inline constexpr bool needs_scratch = false;
 template <class Cell>
 inline constexpr bool needs_scratch<Cell, std::void_t<decltype(std::declval<const Cell&>().scratch_size())>> = true;
 
-/// Whether steps are evaluated two at a time: cells that say so, where the lanes of a group fill half a vector register.
+/// Whether steps are evaluated two at a time: cells that say so, where that fills a vector register of 64 bytes or two of
+/// 32, whose sums for half as many units share the weights that are read.
 template <class Cell, class = void>
 inline constexpr bool takes_pairs = false;
 template <class Cell>
 inline constexpr bool takes_pairs<Cell, std::enable_if_t<Cell::step_pairs>> =
-    exec_is_host&& register_bytes == 64 && 2 * lane_width * sizeof(typename Cell::Real) == register_bytes;
+    exec_is_host && 2 * lane_width * sizeof(typename Cell::Real) == 64;
 
 /// Whether a cell is made of GateTiles. On hosts it can be rolled out with its units in lanes (UnitRollout).
 template <class Cell, class = void>

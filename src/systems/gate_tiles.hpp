@@ -50,15 +50,18 @@ struct GateTiles {
   static constexpr int gates = Gates;
   static constexpr int sums = Gates + (Split ? 1 : 0);
   static constexpr int tile = exec_is_host ? register_bytes / int(sizeof(Real)) : Part;
-  /// Registers that a number of all lanes takes.
-  static constexpr int registers =
-      exec_is_host ? (lane_width * int(sizeof(Real)) + register_bytes - 1) / register_bytes : 1;
-  /// Units of a tile whose sums fit into registers or nearly so (fewer would hide less of their latency), over lanes of
-  /// steps.
-  static constexpr int fitting = Part / registers;
-  static constexpr int part = fitting < 1 ? 1 : fitting < tile ? fitting : tile;
-  static_assert(tile % part == 0);
-  static constexpr int by_parts = exec_is_host ? tile / part : 1;  ///< parts of a tile
+  /// Units of a tile whose sums, numbers P, fit into registers or nearly so (fewer would hide less of their latency).
+  template <class P>
+  static constexpr int part_of() {
+    constexpr int registers = exec_is_host ? (int(sizeof(P)) + register_bytes - 1) / register_bytes : 1;
+    constexpr int part = Part / registers < 1 ? 1 : Part / registers < tile ? Part / registers : tile;
+    static_assert(tile % part == 0);
+    return part;
+  }
+  template <class P>
+  static constexpr int parts_of() {  ///< parts of a tile
+    return exec_is_host ? tile / part_of<P>() : 1;
+  }
 
   Vector<Real> packed;
   int inputs;
@@ -104,13 +107,14 @@ struct GateTiles {
   /// The sum that takes a gate's state part.
   KOKKOS_INLINE_FUNCTION static constexpr int state_sum(int gate) { return Split && gate == gates - 1 ? gates : gate; }
 
-  /// Calls use(first, count, sum) for every part of `part` units: units first … first + count − 1, and sum[g].part[j] the
-  /// pre-activation of gate g of unit first + j, which use may overwrite.
+  /// Calls use(first, count, sum) for every part: units first … first + count − 1, and sum[g].part[j] the pre-activation of
+  /// gate g of unit first + j, which use may overwrite.
   template <class S, class U, class Use>
   KOKKOS_INLINE_FUNCTION void for_each_part(const S& h, const U& x, const Use& use) const {
     // Zero states, as most guesses are, have no products to be added.
     const bool blank = is_blank(h);
     if (exec_is_host && hidden > 2 * products_at_once) return for_each_part_of_tiles(h, x, blank, use);
+    constexpr int part = part_of<typename S::Number>();
     for (int first = begin(); first < end(); first += part) {
       Several<typename S::Number, part> sum[sums];
       accumulate(first, h, x, blank, sum);
@@ -121,6 +125,7 @@ struct GateTiles {
   /// The same with the products W_hh x alone: product[g].part[j] of gate g of unit first + j.
   template <class X, class Use>
   KOKKOS_INLINE_FUNCTION void for_each_product(const X& x, const Use& use) const {
+    constexpr int part = part_of<typename X::Number>();
     for (int first = 0; first < hidden; first += part) {
       Several<typename X::Number, part> product[gates];
       multiply(first, x, product);
@@ -128,12 +133,19 @@ struct GateTiles {
     }
   }
 
-  /// Numbers that the inputs of a step become by `project`: the gates' sums so far, by parts.
-  long projected_size() const { return static_cast<long>(gates) * part * ((hidden + part - 1) / part); }
+  /// Numbers that the inputs of a step become by `project`: the gates' sums so far, unit by unit, of whole parts.
+  long projected_size() const {
+    constexpr int largest = Part < tile ? Part : tile;
+    return static_cast<long>(gates) * largest * ((hidden + largest - 1) / largest);
+  }
+  KOKKOS_INLINE_FUNCTION static constexpr long projected_at(int gate, int unit) {
+    return static_cast<long>(unit) * gates + gate;
+  }
 
   /// Takes inputs as far as they go without states: out.set(i, …) for all numbers i of the units.
   template <class U, class Out>
   KOKKOS_INLINE_FUNCTION void project(const U& x, const Out& out) const {
+    constexpr int part = part_of<typename U::Number>();
     for (int first = begin(); first < end(); first += part) project_part(first, x, out);
   }
 
@@ -142,17 +154,19 @@ struct GateTiles {
   KOKKOS_INLINE_FUNCTION int end() const { return only < 0 || (only + 1) * tile > hidden ? hidden : (only + 1) * tile; }
 
   /// Biases and input projections of the units from `first`. Returns the weights of the first state.
-  template <class P, class U>
-  KOKKOS_FORCEINLINE_FUNCTION const Real* add_inputs(int first, const U& x, P (&sum)[sums * part]) const {
+  template <class P, class U, int sized>
+  KOKKOS_FORCEINLINE_FUNCTION const Real* add_inputs(int first, const U& x, P (&sum)[sized]) const {
+    constexpr int part = sized / sums;
     const Real* w = biases(first / tile) + first % tile;
-    unrolled<sums * part>([&](auto i) { sum[i] = P(w[i / part * tile + i % part]); });
+    unrolled<sized>([&](auto i) { sum[i] = P(w[i / part * tile + i % part]); });
     return add_products<false>(w + sums * tile, x, 0, inputs, sum);
   }
 
   /// Adds products of the inputs or states from `begin` to `end`. Returns the weights of the next one.
-  template <bool States, class P, class X>
+  template <bool States, class P, class X, int sized>
   KOKKOS_FORCEINLINE_FUNCTION static const Real* add_products(const Real* w, const X& x, int begin, int end,
-                                                              P (&sum)[sums * part]) {
+                                                              P (&sum)[sized]) {
+    constexpr int part = sized / sums;
     for (int k = begin; k < end; ++k, w += gates * tile) {
       const P xk = x[k];
       unrolled<gates * part>([&](auto s) {
@@ -165,20 +179,21 @@ struct GateTiles {
 
   template <class U, class Out>
   ELKHORN_OWN_REGISTERS void project_part(int first, const U& x, const Out& out) const {
+    constexpr int part = part_of<typename U::Number>();
     typename U::Number sum[sums * part];
     add_inputs(first, x, sum);
-    unrolled<gates * part>([&](auto s) { out.set(static_cast<long>(first) * gates + s, sum[s]); });
+    unrolled<gates * part>([&](auto s) { out.set(projected_at(s / part, first + s % part), sum[s]); });
   }
 
   /// Sums of the units from `first`. A function of its own on hosts: its sums fill the registers, which compilers that see
   /// the caller too would spend on the caller's constants.
-  template <class P, class S, class U>
+  template <class P, class S, class U, int part>
   ELKHORN_OWN_REGISTERS void accumulate(int first, const S& h, const U& x, bool blank,
                                         Several<P, part> (&out)[sums]) const {
     P sum[sums * part];
     const Real* w;
     if (is_projected(x)) {
-      unrolled<gates * part>([&](auto s) { sum[s] = x[static_cast<long>(first) * gates + s]; });
+      unrolled<gates * part>([&](auto s) { sum[s] = x[projected_at(s / part, first + s % part)]; });
       const Real* const bias = biases(first / tile) + first % tile;
       unrolled<(sums - gates) * part>([&](auto i) { sum[gates * part + i] = P(bias[gates * tile + i]); });
       w = weights(first / tile, inputs) + first % tile;
@@ -189,7 +204,7 @@ struct GateTiles {
     unrolled<sums * part>([&](auto s) { out[s / part].part[s % part] = sum[s]; });
   }
 
-  template <class P, class X>
+  template <class P, class X, int part>
   ELKHORN_OWN_REGISTERS void multiply(int first, const X& x, Several<P, part> (&out)[gates]) const {
     P sum[sums * part];
     unrolled<sums * part>([&](auto s) { sum[s] = P(Real(0)); });
@@ -199,6 +214,7 @@ struct GateTiles {
 
   template <class S, class U, class Use>
   ELKHORN_OWN_REGISTERS void for_each_part_of_tiles(const S& h, const U& x, bool blank, const Use& use) const {
+    constexpr int part = part_of<typename S::Number>(), by_parts = parts_of<typename S::Number>();
     for (int tile_begin = begin(); tile_begin < end(); tile_begin += tile) {
       Several<typename S::Number, part> sum[by_parts][sums];
       accumulate_tile(tile_begin, h, x, blank, sum);
@@ -209,7 +225,7 @@ struct GateTiles {
 
   /// The sums of a tile whose weights do not fit in a first-level cache, some products of all parts at a time: so the
   /// parts, which use a share of each line of the weights, all find them there.
-  template <class P, class S, class U>
+  template <class P, class S, class U, int part, int by_parts>
   KOKKOS_INLINE_FUNCTION void accumulate_tile(int first, const S& h, const U& x, bool blank,
                                               Several<P, part> (&sum)[by_parts][sums]) const {
     const int index = first / tile;
@@ -218,7 +234,7 @@ struct GateTiles {
     for (int p = 0; p < parts; ++p)
       unrolled<sums * part>([&](auto s) {
         constexpr int g = s / part, j = s % part;
-        sum[p][g].part[j] = ready && g < gates ? P(x[static_cast<long>(first + p * part) * gates + (g < gates ? s : 0)])
+        sum[p][g].part[j] = ready && g < gates ? P(x[projected_at(g, first + p * part + j)])
                                                : P(biases(index)[g * tile + p * part + j]);
       });
     for (int k = 0; k < (ready ? 0 : inputs); k += products_at_once)
@@ -233,7 +249,7 @@ struct GateTiles {
     return from + products_at_once < all ? from + products_at_once : all;
   }
 
-  template <bool States, class P, class X>
+  template <bool States, class P, class X, int part>
   ELKHORN_OWN_REGISTERS void add(const Real* w, const X& x, int begin, int end, Several<P, part> (&out)[sums]) const {
     P sum[sums * part];
     unrolled<sums * part>([&](auto s) { sum[s] = out[s / part].part[s % part]; });

@@ -54,9 +54,14 @@ class UnitRollout {
   using V = Pack<Real, Tiles::tile>;
   static constexpr int tile = Tiles::tile, gates = Tiles::gates, sums = Tiles::sums;
   static constexpr int kinds = Cell::states_per_unit;
-  /// Sequences or steps side by side: their sums, the weights and a state fill the registers.
-  static constexpr int rows_at_once =
-      (register_count - gates - 2) / gates < 8 ? (register_count - gates - 2) / gates : 8;
+  /// Sequences or steps side by side: their sums, the weights of a number to the gates and that number of one of them (or
+  /// the number of all of them and a weight) fill the registers.
+  static constexpr int fitting(int rows) {
+    return gates * rows + (gates < rows ? gates : rows) + 1 <= register_count ? rows : fitting(rows - 1);
+  }
+  static constexpr int rows_at_once = fitting(8);
+  /// What is tried next for rows that are left.
+  static constexpr int fewer(int rows) { return rows > 4 ? rows / 2 : rows - 1; }
 
   UnitRollout(const Cell& cell, const Rows<Real>& drivers, const Matrix<Real>& initial, const Rows<Real>& states,
               RolloutShares shares, SpinBarrier* barrier)
@@ -218,12 +223,12 @@ class UnitRollout {
       for (int r = 0; r < R; ++r) inputs[r] = input(t + (done + r) / count, first + (done + r) % count);
       project<R>(share, index, done, inputs);
     }
-    if constexpr (R > 1) project_all<R / 2>(share, index, t, first, count, rows, done);
+    if constexpr (R > 1) project_all<fewer(R)>(share, index, t, first, count, rows, done);
   }
   template <bool Project, int R = rows_at_once>
   void step_all(const Share& share, int index, long count, long done = 0) const {
     for (; done + R <= count; done += R) step<Project, R>(share, index, done);
-    if constexpr (R > 1) step_all<Project, R / 2>(share, index, count, done);
+    if constexpr (R > 1) step_all<Project, fewer(R)>(share, index, count, done);
   }
 
   Cell cell_;
