@@ -354,11 +354,22 @@ const parallel::Comm& CaseRunner::row(const parallel::RankGrid& grid) {
   return *row;
 }
 
-parallel::Range CaseRunner::sequences(long batch, const parallel::RankGrid& grid) const {
+std::vector<long> CaseRunner::weights(const parallel::RankGrid& grid) const {
   std::vector<long> weights(static_cast<std::size_t>(grid.batch_ranks), 0);
   for (std::size_t rank = 0; rank < threads_.size(); ++rank)
     weights[rank / static_cast<std::size_t>(grid.time_ranks)] += threads_[rank];
-  return parallel::split(batch, weights, grid.batch_index);
+  return weights;
+}
+
+parallel::Range CaseRunner::sequences(long batch, const parallel::RankGrid& grid) const {
+  return parallel::split(batch, weights(grid), grid.batch_index);
+}
+
+long CaseRunner::largest_share(long batch, const parallel::RankGrid& grid) const {
+  const std::vector<long> all = weights(grid);
+  long largest = 0;
+  for (long i = 0; i < grid.batch_ranks; ++i) largest = std::max(largest, parallel::split(batch, all, i).size());
+  return largest;
 }
 
 measure::QuietWatch::Reading CaseRunner::quiet_mark() {
@@ -403,7 +414,8 @@ solvers::Setup<Real> CaseRunner::RunningCase<Real>::setup_of_case() const {
   solvers::Setup<Real> setup;
   setup.config = c.solver;
   setup.global_batch = c.batch;
-  setup.threads = Exec().concurrency();
+  setup.share = runner_.largest_share(c.batch, grid_);
+  setup.threads = *std::min_element(runner_.threads_.begin(), runner_.threads_.end());
   setup.line = line_;
   setup.progress = runner_.progress_;
   if (c.solver.guess == "previous") {

@@ -57,6 +57,9 @@ class CaseRunner {
   const parallel::Comm& row(const parallel::RankGrid& grid);
   /// The sequences of a row: in proportion to the threads that it has.
   parallel::Range sequences(long batch, const parallel::RankGrid& grid) const;
+  /// Those of the row that has most.
+  long largest_share(long batch, const parallel::RankGrid& grid) const;
+  std::vector<long> weights(const parallel::RankGrid& grid) const;  ///< of rows: their threads
   /// Where the window begins in which the case that starts now is watched for disturbances.
   measure::QuietWatch::Reading quiet_mark();
 

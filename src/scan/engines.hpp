@@ -27,11 +27,11 @@ struct Choice {
   }
 };
 
-/// What engines are chosen by: sizes of the whole job, so that answers do not depend on the number of ranks.
+/// What engines are chosen by: sizes that all ranks know, never measurements, so that a job gives the same numbers again.
 struct Job {
   long length = 0;     ///< T, or the longest segment of a rank where ranks share sequences
-  long batch = 0;      ///< B of the whole run, all ranks
-  int threads = 1;     ///< of one rank
+  long batch = 0;      ///< sequences of the rank that has most, or of all of them
+  int threads = 1;     ///< of the rank that has fewest
   bool dense = false;  ///< whether chunk summaries cost matrix products
   bool shared =
       false;  ///< whether ranks share sequences: an engine that goes through time in order would let all but one wait

@@ -13,11 +13,10 @@ long groups(const scan::Choice& choice, long batch) {
 }
 }  // namespace
 
-scan::Job job_of(const SolverKind& kind, const deck::SolverConfig& config, long length, long batch, long dim,
+scan::Job job_of(const SolverKind& kind, const deck::SolverConfig& config, long length, Batch batch, long dim,
                  long factors, int real_bytes, int threads, long time_ranks) {
   scan::Job job;
   job.length = length;
-  job.batch = batch;
   job.threads = threads;
   job.dense = kind.linearization == Linearization::dense;
   job.damped = kind.damping == Damping::trust_region;
@@ -26,10 +25,11 @@ scan::Job job_of(const SolverKind& kind, const deck::SolverConfig& config, long 
       exec_is_host && factors > 0 && job.dense && !job.damped && config.damping_factor == 0 && !config.clip_jacobians;
   job.shared = time_ranks > 1;
   // Bounded increments depend on the chunks, a smoother goes back through them, and a window's length changes: there chunks
-  // just fill lanes.
+  // just fill lanes, those that one rank would have.
   const bool plain =
       config.step_bound == "none" && !config.sigma2_adaptive && !config.smoother && config.window == "full";
   if (plain) job.dim = dim;
+  job.batch = plain ? batch.share : batch.all;
   return job;
 }
 

@@ -38,10 +38,16 @@ struct Marched {
   std::vector<double> worked;    ///< updates of steps
 };
 
-/// What the engine of a solver is chosen by.
-/// @param length, batch  T and sequences of all ranks   @param dim, factors  of the system
-/// @param real_bytes  of a number   @param threads  of one rank
-scan::Job job_of(const SolverKind& kind, const deck::SolverConfig& config, long length, long batch, long dim,
+/// Sequences of all ranks, and of the one that has most.
+struct Batch {
+  long all = 1;
+  long share = 1;
+};
+
+/// What the engine of a solver is chosen by: full lanes on every rank where chunks only change how sums are rounded, else
+/// what one rank would take, so that iterations do not depend on ranks.
+/// @param length  T   @param dim, factors  of the system   @param real_bytes  of a number   @param threads  of the rank that has fewest
+scan::Job job_of(const SolverKind& kind, const deck::SolverConfig& config, long length, Batch batch, long dim,
                  long factors, int real_bytes, int threads, long time_ranks);
 
 /// Whether iterations are fused: where they can be, and where `pass` = "auto" leaves it open where that is faster.

@@ -199,7 +199,7 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
       instance_(instance),
       config_(setup.config),
       line_(setup.line.value_or(parallel::TimeLine(instance.length()))),
-      global_batch_(setup.global_batch),
+      batch_{setup.global_batch, setup.share > 0 ? setup.share : setup.global_batch},
       threads_(setup.threads),
       progress_(setup.progress),
       windowed_(config_.window != "full"),
@@ -207,14 +207,14 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
       // full length its iterates would depend on where fronts are found; an adaptive one is large enough not to care.
       settles_(config_.stop == deck::Stop::residual && !config_.smoother &&
                (windowed_ || kind.damping == Damping::none || config_.sigma2_adaptive)),
-      job_(job_of(kind, config_, line_.longest(), global_batch_, instance.system->state_dim(),
+      job_(job_of(kind, config_, line_.longest(), batch_, instance.system->state_dim(),
                   instance.system->factors(), sizeof(Real), threads_, line_.whole() ? 1 : 2)),
       fuses_(fuses(kind, config_, job_, instance.system->state_dim(), line_.whole() ? 1 : 2)),
       marches_(can_march(kind, config_, job_, instance.system->state_dim(), line_.whole() ? 1 : 2)),
       // In a window steps are evaluated some times while they are in a cache. At full length a projection would take the
       // memory of several arrays of states.
       projects_(windowed_ && instance.system->projected_dim() > 0),
-      drops_(windowed_ || !fuses_ || fused_drops(choose_scan(), global_batch_, threads_)),
+      drops_(windowed_ || !fuses_ || fused_drops(choose_scan(), job_.batch, threads_)),
       shares_out_(windowed_ && !line_.whole()),
       windows_(sized_windows(), line_.length(), instance.batch()),
       shares_(line_),
@@ -255,9 +255,9 @@ WindowModel Newton<Real>::sized_windows() const {
   WindowModel model = window_model(
       kind_, config_,
       {system.state_dim(), input_numbers(), sizeof(Real), system.parameter_bytes(),
-       evaluation_flops(kind_.linearization) + scan_flops(kind_.linearization, true), global_batch_, threads_,
+       evaluation_flops(kind_.linearization) + scan_flops(kind_.linearization, true), batch_.all, threads_,
        fuses(kind_, config_,
-             job_of(kind_, config_, line_.length(), global_batch_, system.state_dim(), system.factors(), sizeof(Real),
+             job_of(kind_, config_, line_.length(), batch_, system.state_dim(), system.factors(), sizeof(Real),
                     threads_, 1),
              system.state_dim(), 1)});
   if (!marches_ || choose_scan(model.start).chunks > 1) model.march = 0;

@@ -111,7 +111,7 @@ class Newton : public Solver<Real> {
   deck::SolverConfig config_;
   parallel::TimeLine line_;  ///< whole sequences
   parallel::TimeLine span_;  ///< what the frame holds of them: a window, or all steps
-  long global_batch_;
+  Batch batch_;
   int threads_;
   std::function<void(double)> progress_;
   bool windowed_;

@@ -43,7 +43,7 @@ MemoryModel model_memory(const deck::Case& c, const systems::Shape& shape, int r
   const bool projects = c.solver.window != "full" && shape.projected_dim > 0;
   const long inputs = projects ? shape.projected_dim : shape.input_dim;
   const auto job_on = [&](long steps, long time_ranks) {
-    return job_of(*kind, c.solver, steps, c.batch, shape.state_dim, shape.factors, int(real), threads, time_ranks);
+    return job_of(*kind, c.solver, steps, {c.batch, local}, shape.state_dim, shape.factors, int(real), threads, time_ranks);
   };
   const auto fused_on = [&](long steps, long time_ranks) {
     return fuses(*kind, c.solver, job_on(steps, time_ranks), shape.state_dim, time_ranks);
@@ -67,7 +67,7 @@ MemoryModel model_memory(const deck::Case& c, const systems::Shape& shape, int r
   if (fused) {
     // Two sides of the states, one of which the answer may lie in, drivers, and a block of steps for every thread.
     const double sides = real * lanes * (steps + 1) * D;
-    const bool apart = !windows.full || fused_drops(choice, c.batch, threads);
+    const bool apart = !windows.full || fused_drops(choice, job.batch, threads);
     if (!apart) out.answer -= real * rows * D;
     const long block = fused_block_length(static_cast<long>(D + jacobian), real);
     out.solver = sides + (apart ? sides : std::max(sides, real * rows * D)) + real * lanes * steps * double(inputs) +

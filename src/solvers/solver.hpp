@@ -63,8 +63,9 @@ class Solver {
 template <class Real>
 struct Setup {
   deck::SolverConfig config;
-  long global_batch = 1;  ///< B over all ranks: engines are chosen by it, so that answers do not depend on ranks
-  int threads = 1;        ///< threads of this rank
+  long global_batch = 1;  ///< B over all ranks: what answers depend on by more than rounding is chosen by it
+  long share = 0;         ///< sequences of the rank that has most, by which other engines are chosen; 0: all of them
+  int threads = 1;        ///< of the rank that has fewest: all ranks are to choose the same
   Rows<Real> guess;       ///< (T, B, D) where config.guess is "previous" or a file; empty otherwise
   /// Where ranks share sequences: the instance and the guess then hold this rank's steps only. Its verdicts are those of
   /// the whole sequences, the same on all ranks of the line. Nothing: all steps are here.
