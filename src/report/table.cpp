@@ -46,6 +46,26 @@ std::vector<std::vector<const CaseResult*>> blocks_of(const std::vector<CaseResu
   return blocks;
 }
 
+/// Names without what all of them begin with, up to a setting: where they differ they would be cut short.
+std::vector<std::string> distinct_ends(const std::vector<const CaseResult*>& block) {
+  std::size_t shared = block.front()->name.size();
+  for (const CaseResult* r : block) {
+    const auto end = std::mismatch(r->name.begin(), r->name.end(), block.front()->name.begin(),
+                                   block.front()->name.begin() + static_cast<std::ptrdiff_t>(shared));
+    shared = static_cast<std::size_t>(end.first - r->name.begin());
+  }
+  const std::string& name = block.front()->name;
+  const auto in_a_number = [&](std::size_t dash) {  // 1e-5
+    return dash >= 2 && dash != std::string::npos && name[dash - 1] == 'e' && name[dash - 2] >= '0' &&
+           name[dash - 2] <= '9';
+  };
+  std::size_t dash = shared == 0 ? std::string::npos : name.rfind('-', shared - 1);
+  while (in_a_number(dash)) dash = name.rfind('-', dash - 1);
+  std::vector<std::string> ends;
+  for (const CaseResult* r : block) ends.push_back(dash == std::string::npos ? r->name : r->name.substr(dash + 1));
+  return ends;
+}
+
 /// Labels of a block's rows: the solver and its σ², with as many more settings as it takes to tell rows apart.
 std::vector<std::string> labels_of(const std::vector<const CaseResult*>& block) {
   std::vector<std::string> labels;
@@ -63,10 +83,9 @@ std::vector<std::string> labels_of(const std::vector<const CaseResult*>& block) 
   };
   add_where_ambiguous([](const CaseResult& r) { return "window=" + r.window; });
   add_where_ambiguous([](const CaseResult& r) { return r.scan; });
-  std::set<std::string> distinct(labels.begin(), labels.end());
-  if (distinct.size() < labels.size())
-    for (std::size_t i = 0; i < block.size(); ++i) labels[i] = block[i]->name;
-  return labels;
+  add_where_ambiguous([](const CaseResult& r) { return r.pass; });
+  const std::set<std::string> distinct(labels.begin(), labels.end());
+  return distinct.size() < labels.size() ? distinct_ends(block) : labels;
 }
 
 std::string whole(long value) { return value < 0 ? none : std::to_string(value); }

@@ -1,6 +1,6 @@
 """Results do not depend on the number of ranks. Where ranks split the batch and chunks are given, statuses, iterations,
-histories (but the mean difference, a sum) and states are the same bit for bit; where ranks choose chunks by their share of the batch, or split time as well,
-up to rounding, as sums are then grouped otherwise."""
+histories (but the mean difference, a sum) and states are the same bit for bit; where ranks choose chunks by their share of
+the batch, or split time as well, up to rounding, as sums are then grouped otherwise."""
 
 import re
 import subprocess

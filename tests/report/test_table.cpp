@@ -103,9 +103,25 @@ TEST(Table, RowsThatWouldLookAlikeAreTold) {
   text = table(results);
   EXPECT_NE(line_with(text, {"deer window=64"}), "");
   results[2].window = "full";
+  results[2].pass = results[1].pass == "fused" ? "separate" : "fused";
+  text = table(results);
+  EXPECT_NE(line_with(text, {"deer " + results[1].pass}), "");
+  EXPECT_NE(line_with(text, {"deer " + results[2].pass}), "");
+  results[2].pass = results[1].pass;
   text = table(results);
   EXPECT_NE(line_with(text, {results[1].name}), "");
   EXPECT_NE(line_with(text, {results[2].name}), "");
+  // What all names begin with takes no room, however settings end; a number is not taken apart.
+  const std::string long_start(60, 'x');
+  for (std::size_t i = 0; i < 3; ++i) results[i].name = long_start + "-deer-sigma2=1e-" + std::to_string(i + 4);
+  results[0].name += "-scan=flat";
+  text = table(results);
+  EXPECT_NE(line_with(text, {" sigma2=1e-4-scan=flat "}), "");
+  EXPECT_NE(line_with(text, {" sigma2=1e-6 "}), "");
+  results[0].name = long_start + "-deer";
+  text = table(results);
+  EXPECT_NE(line_with(text, {" deer "}), "");
+  EXPECT_NE(line_with(text, {" deer-sigma2=1e-6 "}), "");
 }
 
 TEST(Table, LongNamesAreCutNumbersAreNot) {
