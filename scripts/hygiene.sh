@@ -4,6 +4,8 @@
 #   scripts/hygiene.sh format [--fix]      clang-format: lists files it would change; --fix changes them
 #   scripts/hygiene.sh tidy [FILE…]        clang-tidy, findings are errors; without files all of src/
 #   scripts/hygiene.sh headers             every header compiles on its own
+#   scripts/hygiene.sh targets [FILE…]     kernels compile for processors with SSE2, AVX2 and AVX-512 (x86-64, -v3, -v4),
+#                                          whatever this machine has; without files all that computes with packs
 #   scripts/hygiene.sh sanitize address|undefined|address,undefined|thread [ARGUMENT OF CTEST…]
 #                                          all tests (thread: without the kernels' own; address: without fuzz_results, in which
 #                                          HDF5 damages its heap) in build-<sanitizer>/; the two that get along share a
@@ -13,7 +15,7 @@
 #   scripts/hygiene.sh fuzz [EXECUTIONS]   damaged decks and results files: 5 million, of which 1 in 5 are results
 #   scripts/hygiene.sh python              every script and Python test compiles; ruff or pyflakes, where there is one
 #
-# tidy and headers read build/compile_commands.json: build once before (scripts/test.sh). HYGIENE_BUILD names another
+# tidy, headers and targets read build/compile_commands.json: build once before (scripts/test.sh). HYGIENE_BUILD names another
 # build folder. Exit code: 0 clean, 1 findings or a failing test, 2 usage or a missing tool.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
@@ -70,16 +72,43 @@ check_tidy() {
       --extra-arg=-Wno-ignored-optimization-argument --extra-arg=-Wno-unused-command-line-argument
 }
 
-# Compiles each header as if it were a source file, with the flags of a source file of the library.
-check_headers() {
+flags_of_a_source() { # compiler and flags of the library's sources
   need_build compile_commands.json
-  local flags
-  flags=$(python3 - "$HYGIENE_BUILD/compile_commands.json" << 'EOF'
-import json, re, shlex, sys
+  python3 - "$HYGIENE_BUILD/compile_commands.json" << 'EOF'
+import json, re, sys
 command = next(c["command"] for c in json.load(open(sys.argv[1])) if c["file"].endswith("src/solvers/newton.cpp"))
 print(re.sub(r" -o \S+ -c \S+", "", command))
 EOF
-  )
+}
+
+# Shapes of packs and tiles depend on the processor's registers, so what compiles here may not elsewhere.
+check_targets() {
+  [[ $(uname -m) == x86_64 ]] || {
+    echo "error: targets are those of x86-64; this is $(uname -m)" >&2
+    exit 2
+  }
+  local flags files
+  flags=$(flags_of_a_source)
+  flags=${flags//-march=native/}
+  flags=${flags//-mprefer-vector-width=512/}
+  if (($# > 0)); then files=("$@"); else mapfile -t files < <(sources 'src/s[yco]*/*.cpp' src/measure/roofs.cpp); fi
+  one() { # TARGET FILE
+    eval "$flags -march=$1 -Werror -fsyntax-only '$2'" || {
+      echo "does not compile for $1: $2"
+      return 1
+    }
+  }
+  export -f one
+  export flags
+  local file
+  for file in "${files[@]}"; do printf '%s\n' "x86-64 $file" "x86-64-v3 $file" "x86-64-v4 $file"; done |
+    xargs -P "$(compile_jobs)" -L 1 bash -c 'one "$@"' bash || return 1
+}
+
+# Compiles each header as if it were a source file, with the flags of a source file of the library.
+check_headers() {
+  local flags
+  flags=$(flags_of_a_source)
   one() { # HEADER
     # "#pragma once" in a main file is what is wanted here.
     eval "$flags -Werror -fsyntax-only -x c++ -include '$root/$1' /dev/null" || {
@@ -185,6 +214,7 @@ case $what in
   format) check_format "$@" ;;
   tidy) check_tidy "$@" ;;
   headers) check_headers ;;
+  targets) check_targets "$@" ;;
   sanitize) check_sanitize "$@" ;;
   coverage) check_coverage "$@" ;;
   fuzz) check_fuzz "$@" ;;

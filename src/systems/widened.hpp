@@ -19,11 +19,17 @@ template <class To, class From>
 KOKKOS_INLINE_FUNCTION To convert(From x) {
 #if defined(__GNUC__) && !defined(__CUDACC__) && !defined(__HIPCC__)
   if constexpr (is_pack<To>) {
-    using Half = Pack<real_of<To>, To::width / 2>;
-    if constexpr (elkhorn::detail::is_split<double, To::width>)
-      return join(convert<Half>(half<0>(x)), convert<Half>(half<1>(x)));
-    else
+    constexpr int width = To::width;
+    using Half = Pack<real_of<To>, width / 2>;
+    if constexpr (!elkhorn::detail::is_split<double, width>) {
       return To(__builtin_convertvector(x.v, typename To::Lanes));
+    } else if constexpr (width > 4) {
+      return join(convert<Half>(half<0>(x)), convert<Half>(half<1>(x)));
+    } else {  // half of such floats is no pack
+      To out;
+      for (int lane = 0; lane < width; ++lane) out.set(lane, static_cast<real_of<To>>(x[lane]));
+      return out;
+    }
   }
 #endif
   if constexpr (!is_pack<To>) return static_cast<To>(x);

@@ -7,6 +7,7 @@
 
 #include "core/kokkos.hpp"
 #include "core/math.hpp"
+#include "systems/widened.hpp"
 
 namespace {
 
@@ -130,6 +131,30 @@ TYPED_TEST(Math, EveryWidthGivesTheSameNumbers) {
   EXPECT_EQ(differ([](auto x) { return sigmoid(x); }), 0);
   EXPECT_EQ(differ([](auto x) { return hyperbolic_tangent(x); }), 0);
   EXPECT_EQ(differ([](auto x) { return exponential(x); }), 0);
+}
+
+TEST(Pack, IsWidenedAndNarrowedLaneByLane) {
+  using P = Pack<float, 8>;
+  P x;
+  for (int w = 0; w < 8; ++w) x.set(w, 0.1f * float(w + 1));
+  const auto wide = systems::widen(x);
+  const P again = systems::narrow<P>(wide + wide);
+  for (int w = 0; w < 8; ++w) {
+    EXPECT_EQ(wide[w], double(0.1f * float(w + 1)));
+    EXPECT_EQ(again[w], 2 * x[w]);
+  }
+}
+
+TEST(Pack, LimitsKeepTheFirstWhereEitherIsNoNumber) {
+  using P = Pack<float, 8>;
+  P x(1.0f);
+  x.set(2, std::nanf(""));
+  const P low(-3.0f), high(2.0f);
+  EXPECT_TRUE(std::isnan(larger(x, low)[2]) && std::isnan(smaller(x, high)[2]));
+  EXPECT_EQ(larger(low, x)[2], -3.0f);
+  EXPECT_EQ(smaller(high, x)[2], 2.0f);
+  EXPECT_EQ(larger(x, high)[0], 2.0f);
+  EXPECT_EQ(smaller(x, low)[7], -3.0f);
 }
 
 TEST(Pack, MagnitudeNeverLosesNaN) {
