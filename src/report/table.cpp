@@ -62,6 +62,7 @@ std::vector<std::string> distinct_ends(const std::vector<const CaseResult*>& blo
   std::size_t dash = shared == 0 ? std::string::npos : name.rfind('-', shared - 1);
   while (in_a_number(dash)) dash = name.rfind('-', dash - 1);
   std::vector<std::string> ends;
+  ends.reserve(block.size());
   for (const CaseResult* r : block) ends.push_back(dash == std::string::npos ? r->name : r->name.substr(dash + 1));
   return ends;
 }

@@ -207,8 +207,8 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
       // full length its iterates would depend on where fronts are found; an adaptive one is large enough not to care.
       settles_(config_.stop == deck::Stop::residual && !config_.smoother &&
                (windowed_ || kind.damping == Damping::none || config_.sigma2_adaptive)),
-      job_(job_of(kind, config_, line_.longest(), batch_, instance.system->state_dim(),
-                  instance.system->factors(), sizeof(Real), threads_, line_.whole() ? 1 : 2)),
+      job_(job_of(kind, config_, line_.longest(), batch_, instance.system->state_dim(), instance.system->factors(),
+                  sizeof(Real), threads_, line_.whole() ? 1 : 2)),
       fuses_(fuses(kind, config_, job_, instance.system->state_dim(), line_.whole() ? 1 : 2)),
       marches_(can_march(kind, config_, job_, instance.system->state_dim(), line_.whole() ? 1 : 2)),
       // In a window steps are evaluated some times while they are in a cache. At full length a projection would take the
@@ -252,14 +252,14 @@ Newton<Real>::Newton(const SolverKind& kind, const systems::Instance<Real>& inst
 template <class Real>
 WindowModel Newton<Real>::sized_windows() const {
   const systems::System<Real>& system = *instance_.system;
-  WindowModel model = window_model(
-      kind_, config_,
-      {system.state_dim(), input_numbers(), sizeof(Real), system.parameter_bytes(),
-       evaluation_flops(kind_.linearization) + scan_flops(kind_.linearization, true), batch_.all, threads_,
-       fuses(kind_, config_,
-             job_of(kind_, config_, line_.length(), batch_, system.state_dim(), system.factors(), sizeof(Real),
-                    threads_, 1),
-             system.state_dim(), 1)});
+  WindowModel model =
+      window_model(kind_, config_,
+                   {system.state_dim(), input_numbers(), sizeof(Real), system.parameter_bytes(),
+                    evaluation_flops(kind_.linearization) + scan_flops(kind_.linearization, true), batch_.all, threads_,
+                    fuses(kind_, config_,
+                          job_of(kind_, config_, line_.length(), batch_, system.state_dim(), system.factors(),
+                                 sizeof(Real), threads_, 1),
+                          system.state_dim(), 1)});
   if (!marches_ || choose_scan(model.start).chunks > 1) model.march = 0;
   if (!drops_) model.move_cost = std::numeric_limits<double>::infinity();
   return model;

@@ -43,7 +43,8 @@ MemoryModel model_memory(const deck::Case& c, const systems::Shape& shape, int r
   const bool projects = c.solver.window != "full" && shape.projected_dim > 0;
   const long inputs = projects ? shape.projected_dim : shape.input_dim;
   const auto job_on = [&](long steps, long time_ranks) {
-    return job_of(*kind, c.solver, steps, {c.batch, local}, shape.state_dim, shape.factors, int(real), threads, time_ranks);
+    return job_of(*kind, c.solver, steps, {c.batch, local}, shape.state_dim, shape.factors, int(real), threads,
+                  time_ranks);
   };
   const auto fused_on = [&](long steps, long time_ranks) {
     return fuses(*kind, c.solver, job_on(steps, time_ranks), shape.state_dim, time_ranks);

@@ -51,7 +51,7 @@ template <class Cell, class = void>
 inline constexpr bool takes_pairs = false;
 template <class Cell>
 inline constexpr bool takes_pairs<Cell, std::enable_if_t<Cell::step_pairs>> =
-    exec_is_host && 2 * lane_width * sizeof(typename Cell::Real) == 64;
+    exec_is_host && sizeof(typename Cell::Real) * 2 * lane_width == 64;
 
 /// Whether a cell is made of GateTiles. On hosts it can be rolled out with its units in lanes (UnitRollout).
 template <class Cell, class = void>

@@ -52,14 +52,14 @@ struct GateTiles {
   static constexpr int tile = exec_is_host ? register_bytes / int(sizeof(Real)) : Part;
   /// Units of a tile whose sums, numbers P, fit into registers or nearly so (fewer would hide less of their latency).
   template <class P>
-  static constexpr int part_of() {
+  KOKKOS_INLINE_FUNCTION static constexpr int part_of() {
     constexpr int registers = exec_is_host ? (int(sizeof(P)) + register_bytes - 1) / register_bytes : 1;
     constexpr int part = Part / registers < 1 ? 1 : Part / registers < tile ? Part / registers : tile;
     static_assert(tile % part == 0);
     return part;
   }
   template <class P>
-  static constexpr int parts_of() {  ///< parts of a tile
+  KOKKOS_INLINE_FUNCTION static constexpr int parts_of() {  ///< parts of a tile
     return exec_is_host ? tile / part_of<P>() : 1;
   }
 

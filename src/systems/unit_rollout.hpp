@@ -60,6 +60,8 @@ class UnitRollout {
     return gates * rows + (gates < rows ? gates : rows) + 1 <= register_count ? rows : fitting(rows - 1);
   }
   static constexpr int rows_at_once = fitting(8);
+  /// Of so many rows the gates are taken at a time: of more they would not fit.
+  static constexpr int side_by_side(int rows) { return rows > 4 && rows % 2 == 0 ? rows / 2 : rows; }
   /// What is tried next for rows that are left.
   static constexpr int fewer(int rows) { return rows > 4 ? rows / 2 : rows - 1; }
 
@@ -68,8 +70,8 @@ class UnitRollout {
       : cell_(cell), drivers_(drivers), initial_(initial), states_(states), shares_(shares), barrier_(barrier) {
     const long most = (static_cast<long>(states.extent(1)) + shares.teams - 1) / shares.teams;
     block_ = most < rows_in_block ? rows_in_block / most : 1;
-    workspace_ =
-        make_view<Matrix<Real>>("rollout workspace", shares.teams, width() * (2 * kinds * most + sums * block_ * most));
+    workspace_ = make_view<Matrix<Real>>("rollout workspace", shares.teams,
+                                         width() * (2L * kinds * most + sums * block_ * most));
   }
 
   void operator()(long item) const {
@@ -98,10 +100,11 @@ class UnitRollout {
           step_all<true>(share, i, count);
         else
           step_all<false>(share, i, count);
+        const long unit = static_cast<long>(i) * tile;
         for (long r = 0; r < count; ++r)
           for (int kind = 0; kind < kinds; ++kind)
-            copy(share.next + r * kinds * width() + kind * width() + i * tile,
-                 &states_(t, first + r, kind * hidden + i * tile), hidden - i * tile);
+            copy(share.next + r * kinds * width() + kind * width() + unit, &states_(t, first + r, kind * hidden + unit),
+                 hidden - unit);
       }
       barrier_->wait(++round);
       Real* const swap = share.now;
@@ -180,8 +183,7 @@ class UnitRollout {
   /// The next states of R sequences from `first`, with their inputs' projections or from them.
   template <bool Project, int R>
   __attribute__((noinline)) static void step(const Share& share, int index, long first) {
-    // Gates of so many sequences at a time: more would not fit into the registers.
-    constexpr int side = R % 4 == 0 ? 4 : R % 3 == 0 ? 3 : R;
+    constexpr int side = side_by_side(R);
     Several<V, side> sum[R / side][sums], own[kinds], next[kinds];
     const Real* row[R];
     V s[gates * R];
