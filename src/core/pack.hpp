@@ -300,7 +300,7 @@ inline P from_bits(typename P::Bits bits) {
   return P(same_bits<real_of<P>, bits_of<real_of<P>>, P::width>(bits));
 }
 
-#if defined(__has_builtin)
+#if defined(__has_builtin) && !defined(__CUDACC__)  // nvcc hands the host's compiler a pack that is not expanded
 #if __has_builtin(__builtin_shufflevector)
 #define ELKHORN_SHUFFLES 1
 #endif
