@@ -69,7 +69,8 @@ def write(path, text):
 
 
 def sweep(state_dim, problem, measure, more=""):
-    """A deck over five solvers of a small network, the damped ones and the sequential one among them."""
+    """A deck over five solvers of a small network, the damped ones and the sequential one among them. With chunks given, so
+    that other ranks give the same bits."""
     return f"""
 [system]
 kind = "gru"
@@ -80,9 +81,11 @@ state_dim = {state_dim}
 kind = "sequential"
 [[solver]]
 kind = ["deer", "quasi_deer"]
+scan = "chunked:3"
 [[solver]]
 kind = ["elk", "quasi_elk"]
 sigma2 = 1e4
+scan = "chunked:3"
 [measure]
 {measure}
 {more}
