@@ -180,6 +180,14 @@ def table(cases):
     return pandas.DataFrame([{key: value for key, value in row.items() if key != "attributes"} for row in rows])
 
 
+def name_files(results):
+    """Gives each case the shortest name of its file that tells it from the others."""
+    stems = [os.path.splitext(os.path.basename(one.path))[0] for one in results]
+    for i, one in enumerate(results):
+        for case in one.cases:
+            case.short_file = stems[i] if stems.count(stems[i]) == 1 else f"{stems[i]} ({i + 1})"
+
+
 def labels(cases):
     """A label for each case: as short as tells apart, in turn solver, σ², window, scan, file, name."""
     texts = [case.label for case in cases]
@@ -187,7 +195,7 @@ def labels(cases):
         lambda c: f"window {c.window}",
         lambda c: c.scan,
         lambda c: f"{c.ranks}×{c.threads}",
-        lambda c: os.path.splitext(os.path.basename(c.file))[0],
+        lambda c: getattr(c, "short_file", os.path.splitext(os.path.basename(c.file))[0]),
         lambda c: c.name,
     )
     for extra in extras:

@@ -382,6 +382,7 @@ def main():
     arguments = parser.parse_args()
 
     results = [er.Results(path) for path in arguments.files]
+    er.name_files(results)
     if not any(one.cases for one in results):
         er.die("there are no cases in " + ", ".join(arguments.files))
     folder = arguments.out or os.path.splitext(arguments.files[0])[0] + "-plots"

@@ -306,16 +306,8 @@ def provenance(one):
     return text
 
 
-def name_files(results):
-    """Gives each case the shortest name of its file that tells it from the others."""
-    stems = [os.path.splitext(os.path.basename(one.path))[0] for one in results]
-    for i, one in enumerate(results):
-        for case in one.cases:
-            case.short_file = stems[i] if stems.count(stems[i]) == 1 else f"{stems[i]} ({i + 1})"
-
-
 def page_of(results, title, with_figures=True):
-    name_files(results)
+    er.name_files(results)
     name_problems(results)
     drawn = figures(results) if with_figures else {}
     by_problem = {}

@@ -120,6 +120,19 @@ class Report(WithFiles):
         self.assertEqual(head[1], "file")
         self.assertEqual([row[1] for row in rows], ["base"] * 5 + ["other"] * 5)
 
+    def test_files_of_one_name_are_told_apart(self):
+        """In tables and, by their labels, in figures."""
+        os.makedirs(self.path("elsewhere"), exist_ok=True)
+        shutil.copy(self.path("base.h5"), self.path("elsewhere/base.h5"))
+        files = [self.path("base.h5"), self.path("elsewhere/base.h5")]
+        _, page = self.page(*files)
+        self.assertEqual([row[1] for row in page.tables[1][1:]], ["base (1)"] * 5 + ["base (2)"] * 5)
+        results = [er.Results(file) for file in files]
+        er.name_files(results)
+        labels = er.labels([case for one in results for case in one.cases[:5]])
+        self.assertEqual(len(set(labels)), 10, labels)
+        self.assertTrue(labels[0].endswith("base (1)") and labels[-1].endswith("base (2)"), labels)
+
     def changed(self, name, change, source="base.h5"):
         """A copy of `source` after change(its groups of cases)."""
         path = self.path(name)
