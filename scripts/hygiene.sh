@@ -4,8 +4,8 @@
 #   scripts/hygiene.sh format [--fix]      clang-format: lists files it would change; --fix changes them
 #   scripts/hygiene.sh tidy [FILE…]        clang-tidy, findings are errors; without files all of src/
 #   scripts/hygiene.sh headers             every header compiles on its own
-#   scripts/hygiene.sh targets [FILE…]     kernels compile for processors with SSE2, AVX2 and AVX-512 (x86-64, -v3, -v4),
-#                                          whatever this machine has; without files all that computes with packs
+#   scripts/hygiene.sh targets [FILE…]     kernels compile for processors with SSE2, AVX2 and AVX-512 (x86-64, haswell,
+#                                          skylake-avx512), whatever this machine has; without files all with packs
 #   scripts/hygiene.sh sanitize address|undefined|address,undefined|thread [ARGUMENT OF CTEST…]
 #                                          all tests (thread: without the kernels' own; address: without fuzz_results, in which
 #                                          HDF5 damages its heap) in build-<sanitizer>/; the two that get along share a
@@ -101,7 +101,7 @@ check_targets() {
   export -f one
   export flags
   local file
-  for file in "${files[@]}"; do printf '%s\n' "x86-64 $file" "x86-64-v3 $file" "x86-64-v4 $file"; done |
+  for file in "${files[@]}"; do printf '%s\n' "x86-64 $file" "haswell $file" "skylake-avx512 $file"; done |
     xargs -P "$(compile_jobs)" -L 1 bash -c 'one "$@"' bash || return 1
 }
 
