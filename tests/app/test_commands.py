@@ -261,7 +261,7 @@ class Commands(unittest.TestCase):
         self.assertEqual(names, list(program.cases("deck.h5")))
         self.assertEqual(self.succeed("list", "deck.toml", ranks=2).stdout.splitlines(), names)
         quick = self.succeed("list", "deck.toml", "--quick", "--filter", "-elk").stdout.splitlines()
-        self.assertEqual(quick, ["gru-D2-T20-B1-f32-elk-s2=1e4", "gru-D3-T20-B1-f32-elk-s2=1e4"])
+        self.assertEqual(quick, ["gru-D2-T20-B1-f32-elk-s2=1e4-chunked3", "gru-D3-T20-B1-f32-elk-s2=1e4-chunked3"])
 
     def test_info(self):
         for ranks in (None, 2):
