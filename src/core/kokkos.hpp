@@ -15,6 +15,16 @@
 #define ELKHORN_JOIN_QUALIFIER
 #endif
 
+/// Loops whose numbers or counters are to fill the registers are functions of their own on hosts: compilers that see the
+/// caller too would spend registers on the caller's constants. Lambdas are marked to be inlined into such functions.
+#if defined(__GNUC__) && !defined(__CUDACC__) && !defined(__HIPCC__)
+#define ELKHORN_OWN_REGISTERS __attribute__((noinline))
+#define ELKHORN_INLINE_LAMBDA __attribute__((always_inline))
+#else
+#define ELKHORN_OWN_REGISTERS KOKKOS_INLINE_FUNCTION
+#define ELKHORN_INLINE_LAMBDA
+#endif
+
 namespace elkhorn {
 
 /// Where solvers run and where their arrays live.
@@ -31,6 +41,13 @@ inline constexpr int lane_width = exec_is_host ? 8 : 32;
 /// What one work item of a lane-parallel kernel computes with: all lanes of a group on hosts, one lane on GPUs.
 template <class Real>
 using LanePack = std::conditional_t<exec_is_host, Pack<Real, lane_width>, Real>;
+
+/// Two packs of lanes side by side, and whether they fill a register of 64 bytes or two of 32: kernels then take two steps,
+/// or two components, at a time.
+template <class Real>
+using LanePackPair = Pack<Real, 2 * lane_width>;
+template <class Real>
+inline constexpr bool lane_packs_pair = exec_is_host && sizeof(Real) * 2 * lane_width == 64;
 
 /// Work items that share one group of lanes: 1 on hosts, lane_width on GPUs.
 inline constexpr int items_per_group = exec_is_host ? 1 : lane_width;

@@ -291,6 +291,43 @@ KOKKOS_INLINE_FUNCTION void store(real_of<P>* p, P value) {
 }
 
 namespace detail {
+template <class Number, int N>
+inline void stream_lanes(Number* p, const lanes<Number, N>& x) {
+  constexpr int bytes = N * int(sizeof(Number));
+#if defined(__AVX__) && defined(__FMA__) && defined(__GNUC__) && !defined(__CUDACC__) && !defined(__HIPCC__)
+  if constexpr (is_split<Number, N>) {
+    stream_lanes<Number, N / 2>(p, x.low);
+    stream_lanes<Number, N / 2>(p + N / 2, x.high);
+  } else if (bytes == 16 || reinterpret_cast<std::uintptr_t>(p) % bytes != 0) {
+    store_lanes<Number, N>(p, x);
+  } else {
+    if constexpr (bytes == 32) _mm256_stream_si256(reinterpret_cast<__m256i*>(p), __m256i(x));
+#if defined(__AVX512F__)
+    if constexpr (bytes == 64) _mm512_stream_si512(reinterpret_cast<__m512i*>(p), __m512i(x));
+#endif
+  }
+#else
+  store_lanes<Number, N>(p, x);
+#endif
+}
+}  // namespace detail
+
+/// `store` to memory that no cache keeps until it is read again: lines that are written as a whole are not read before, and
+/// nothing else is thrown out for them. Other threads see what was stored once this one has called `end_of_streams`.
+template <class P>
+KOKKOS_INLINE_FUNCTION void store_past_caches(real_of<P>* p, P value) {
+  if constexpr (is_pack<P>)
+    detail::stream_lanes<real_of<P>, P::width>(p, value.v);
+  else
+    *p = value;
+}
+inline void end_of_streams() {
+#if defined(__SSE__) && defined(__GNUC__) && !defined(__CUDACC__) && !defined(__HIPCC__)
+  _mm_sfence();
+#endif
+}
+
+namespace detail {
 template <class P>
 inline typename P::Bits to_bits(P x) {
   return same_bits<bits_of<real_of<P>>, real_of<P>, P::width>(x.v);
@@ -381,11 +418,21 @@ inline lanes<Number, N> extreme(const lanes<Number, N>& a, const lanes<Number, N
       return Lanes(Larger ? _mm256_max_ps(b, a) : _mm256_min_ps(b, a));
     if constexpr (std::is_same_v<Number, double> && N == 4)
       return Lanes(Larger ? _mm256_max_pd(b, a) : _mm256_min_pd(b, a));
+#if defined(__AVX2__)
+    if constexpr (std::is_same_v<Number, std::int32_t> && N == 8)
+      return Lanes(Larger ? _mm256_max_epi32(__m256i(a), __m256i(b)) : _mm256_min_epi32(__m256i(a), __m256i(b)));
+#endif
 #if defined(__AVX512F__)
     if constexpr (std::is_same_v<Number, float> && N == 16)
       return Lanes(Larger ? _mm512_mask_max_ps(b, __mmask16(-1), b, a) : _mm512_mask_min_ps(b, __mmask16(-1), b, a));
     if constexpr (std::is_same_v<Number, double> && N == 8)
       return Lanes(Larger ? _mm512_mask_max_pd(b, __mmask8(-1), b, a) : _mm512_mask_min_pd(b, __mmask8(-1), b, a));
+    if constexpr (std::is_same_v<Number, std::int32_t> && N == 16)
+      return Lanes(Larger ? _mm512_mask_max_epi32(__m512i(b), __mmask16(-1), __m512i(b), __m512i(a))
+                          : _mm512_mask_min_epi32(__m512i(b), __mmask16(-1), __m512i(b), __m512i(a)));
+    if constexpr (std::is_same_v<Number, std::int64_t> && N == 8)
+      return Lanes(Larger ? _mm512_mask_max_epi64(__m512i(b), __mmask8(-1), __m512i(b), __m512i(a))
+                          : _mm512_mask_min_epi64(__m512i(b), __mmask8(-1), __m512i(b), __m512i(a)));
 #endif
 #endif
     return Larger ? choose_less<false, Number, N>(a, b, b, a) : choose_less<false, Number, N>(b, a, b, a);
@@ -449,6 +496,19 @@ KOKKOS_INLINE_FUNCTION P magnitude(P a) {
   return select_less_equal(m, P(Of::most), m, P(Of::infinity));
 }
 
+/// The larger of a ≥ 0 and |b|, for maxima over many numbers: packs compare bits, where what is not a number exceeds all
+/// numbers, and `magnitude` of the result makes infinity of it. Single numbers become infinity at once.
+template <class P>
+KOKKOS_INLINE_FUNCTION P larger_magnitude(P a, P b) {
+  if constexpr (is_pack<P>) {
+    using Bits = bits_of<real_of<P>>;
+    return detail::from_bits<P>(detail::extreme<true, Bits, P::width>(
+        detail::to_bits(a), detail::to_bits(b) & std::numeric_limits<Bits>::max()));
+  } else {
+    return larger(a, magnitude(b));
+  }
+}
+
 namespace detail {
 /// std::integral_constant's conversion is for hosts only.
 template <int k>
@@ -471,6 +531,7 @@ KOKKOS_FORCEINLINE_FUNCTION void unrolled(const F& f) {
 template <class P_, int N>
 struct Several {
   using P = P_;
+  static constexpr int count = N;
   P part[N];
 
   Several() = default;

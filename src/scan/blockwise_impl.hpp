@@ -26,13 +26,12 @@ struct GroupSweep {
   WorkStrip<P> summary(int slot) const { return state(slots()).from(long(slot) * element.summary_size()); }
   WorkStrip<P> scratch() const { return summary(slots()); }
 
-  /// step(site, slot) for the settled step that the recurrence starts with, if there is one, and then for all that are not
-  /// settled; done(block) after each block.
-  template <class Step, class Done>
-  void run(const Step& step, const Done& done) const {
+  /// take(site, steps, slot) for the settled step that the recurrence starts with, if there is one, and then for all that are
+  /// not settled, as many as a block holds at a time; done(block) after each block.
+  template <class Take, class Done>
+  void run(const Take& take, const Done& done) const {
     const auto through = [&](long steps) {
-      for (int slot = 0; slot < slots(); ++slot)
-        for (long k = 0; k < steps; ++k) step(Site{buffer, k, 0}, slot);
+      for (int slot = 0; slot < slots(); ++slot) take(Site{buffer, 0, 0}, steps, slot);
     };
     const long settled = stream.settled(group);
     if (settled > 0 && settled < map.steps) {
@@ -88,9 +87,10 @@ void BlockwiseScan<Element>::summarise(const Active& active, const BlockStream& 
           element_.identity(sweep.summary(slot), slot);
         }
         sweep.run(
-            [&](Site at, int slot) {
-              if (first) element_.advance(sweep.state(slot), at, slot, sweep.scratch(), false);
-              if (!whole) element_.append(sweep.summary(slot), at, slot, sweep.scratch());
+            [&](Site at, long steps, int slot) {
+              if (first) detail::advance_steps(element_, sweep.state(slot), at, steps, slot, sweep.scratch(), false);
+              for (; !whole && steps > 0; --steps, ++at.step)
+                element_.append(sweep.summary(slot), at, slot, sweep.scratch());
             },
             [](const StepBlock&) {});
         using P = LanePack<Real>;
@@ -123,8 +123,11 @@ void BlockwiseScan<Element>::finish(const Active& active, const BlockStream& str
         else
           detail::clear(sweep.state(slot), element_.state_size());
       }
-      sweep.run([&](Site at, int slot) { element_.advance(sweep.state(slot), at, slot, sweep.scratch(), true); },
-                [&](const StepBlock& block) { stream.take(block); });
+      sweep.run(
+          [&](Site at, long steps, int slot) {
+            detail::advance_steps(element_, sweep.state(slot), at, steps, slot, sweep.scratch(), true);
+          },
+          [&](const StepBlock& block) { stream.take(block); });
     });
   }
 }
@@ -139,8 +142,7 @@ void BlockwiseScan<Element>::through(const StepBlock& block) const {
     for (int slot = 0; slot < slots; ++slot) {
       const auto state = detail::work_strip<P>(workspace_, static_cast<int>(block.buffer), slot * state_size);
       detail::clear(state, static_cast<int>(state_size));
-      for (long row = block.skipped; row < block.skipped + block.steps(); ++row)
-        element_.advance(state, Site{block.buffer, row, 0}, slot, scratch, true);
+      detail::advance_steps(element_, state, Site{block.buffer, block.skipped, 0}, block.steps(), slot, scratch, true);
     }
   }
 }

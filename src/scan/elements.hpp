@@ -5,6 +5,7 @@
 ///   state    what runs through time: δ (affine), or (δ, P) with the filter's covariance P (Kalman); it starts at 0
 ///   summary  the composition of consecutive steps as a map of the state
 ///   advance  state ← step(state); with `emit`, δ_t replaces r_t in the panel (phase "finish", all of a serial scan)
+///            (advance_steps, where an element says AdvancesSteps of itself: through consecutive steps at once)
 ///   identity, append   summary ← step ∘ summary               (phase "summarise"; cheaper than composing two summaries)
 ///   compose  first ← second ∘ first, neither the identity      (non-commutative, associative)
 ///   apply    state ← summary(state)                            (phase "scan the summaries"; a site of the sequence)
@@ -82,7 +83,8 @@ struct StepBound {
 template <class Real_>
 struct AffineDiagonal {
   using Real = Real_;
-  static constexpr int tile = 8;  ///< components a slot
+  static constexpr int tile = 8;         ///< components a slot
+  using AdvancesSteps = AffineDiagonal;  ///< not what derives from it and advances otherwise
 
   Panel<Real> jacobian;   ///< (group, step, D, lane); empty: `constant` everywhere
   Panel<Real> increment;  ///< in: r_t, out: δ_t
@@ -112,6 +114,16 @@ struct AffineDiagonal {
       x.set(i, next);
       if (emit) r.set(i, next);
     }
+  }
+
+  /// `advance` through consecutive steps, the state of a whole tile being kept in registers.
+  template <class X, class W>
+  KOKKOS_INLINE_FUNCTION void advance_steps(const X& x, Site at, long steps, int slot, const W& work, bool emit) const {
+    if constexpr (is_pack<typename X::Number>) {
+      if (components(slot) == tile && jacobian.extent(0) != 0)
+        return emit ? advance_tile<true>(x.p, at, steps, slot) : advance_tile<false>(x.p, at, steps, slot);
+    }
+    for (; steps > 0; --steps, ++at.step) advance(x, at, slot, work, emit);
   }
 
   template <class X>
@@ -145,6 +157,25 @@ struct AffineDiagonal {
   template <class X, class Y, class W>
   KOKKOS_INLINE_FUNCTION void apply(const X& sum, const Y& x, Site, int slot, const W&) const {
     for (int i = 0; i < components(slot); ++i) x.set(i, sum[i] * x[i] + sum[tile + i]);
+  }
+
+ private:
+  /// Components of a tile lie one after the other, in panels as in states.
+  template <bool emit>
+  ELKHORN_OWN_REGISTERS void advance_tile(Real* state, Site at, long steps, int slot) const {
+    using P = std::conditional_t<lane_packs_pair<Real>, LanePackPair<Real>, LanePack<Real>>;
+    constexpr int width = width_of<P>, packs = tile * lane_width / width;
+    const long row = static_cast<long>(dim) * lane_width;
+    const Real* a = &jacobian(at.group, at.step, slot * tile, 0);
+    Real* r = &increment(at.group, at.step, slot * tile, 0);
+    P x[packs];
+    unrolled<packs>([&](auto i) ELKHORN_INLINE_LAMBDA { x[i] = load<P>(state + i * width); });
+    for (; steps > 0; --steps, a += row, r += row)
+      unrolled<packs>([&](auto i) ELKHORN_INLINE_LAMBDA {
+        x[i] = multiply_add(load<P>(a + i * width), x[i], -load<P>(r + i * width));
+        if constexpr (emit) store<P>(r + i * width, x[i]);
+      });
+    unrolled<packs>([&](auto i) ELKHORN_INLINE_LAMBDA { store<P>(state + i * width, x[i]); });
   }
 };
 

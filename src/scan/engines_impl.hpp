@@ -38,6 +38,21 @@ KOKKOS_INLINE_FUNCTION void copy(const A& to, const B& from, int n) {
   for (int i = 0; i < n; ++i) to.set(i, from[i]);
 }
 
+template <class Element, class = void>
+inline constexpr bool advances_steps = false;
+template <class Element>
+inline constexpr bool advances_steps<Element, std::void_t<typename Element::AdvancesSteps>> =
+    std::is_same_v<typename Element::AdvancesSteps, Element>;
+/// An element's state through consecutive steps of a slot, from `at` on.
+template <class Element, class X, class W>
+KOKKOS_INLINE_FUNCTION void advance_steps(const Element& e, const X& x, Site at, long steps, int slot, const W& work,
+                                          bool emit) {
+  if constexpr (advances_steps<Element>)
+    e.advance_steps(x, at, steps, slot, work, emit);
+  else
+    for (; steps > 0; --steps, ++at.step) e.advance(x, at, slot, work, emit);
+}
+
 /// Groups that lie wholly in the first chunk of all need no summary: phase 1 finishes them.
 KOKKOS_INLINE_FUNCTION bool wholly_first(const LaneMap& map, long group) {
   return (group + 1) * lane_width <= map.batch;
@@ -112,8 +127,8 @@ struct Finish : LaneItems<Element> {
     } else {
       copy(x, this->template stored<P>(this->states, it.group, it.slot, it.lane), e.state_size());
     }
-    for (long k = this->first_step(it); k < this->map.steps; ++k)
-      e.advance(x, Site{it.group, k, it.lane}, it.slot, scratch, true);
+    const long first = this->first_step(it);
+    advance_steps(e, x, Site{it.group, first, it.lane}, this->map.steps - first, it.slot, scratch, true);
     if (whole && !this->is_last())
       each_sequence(it, [&](long sequence, int w) {
         copy(this->between(this->outgoing, sequence, it.slot), one_lane(x, w), e.state_size());
@@ -151,8 +166,8 @@ struct Summarise : LaneItems<Element> {
     const bool whole = this->is_first() && wholly_first(this->map, it.group);
     if (this->is_first() && it.group * lane_width < this->map.batch) {
       clear(x, e.state_size());
-      for (long k = this->first_step(it); k < this->map.steps; ++k)
-        e.advance(x, Site{it.group, k, it.lane}, it.slot, scratch, whole);
+      const long first = this->first_step(it);
+      advance_steps(e, x, Site{it.group, first, it.lane}, this->map.steps - first, it.slot, scratch, whole);
       copy(this->template stored<P>(this->states, it.group, it.slot, it.lane), x, e.state_size());
     }
     if (!whole) {

@@ -124,4 +124,34 @@ KOKKOS_INLINE_FUNCTION PanelStrip<P> strip(const PanelType& panel, long group, l
   return {const_cast<real_of<P>*>(&panel(group, k, 0, lane))};
 }
 
+/// Strips of consecutive steps, counted from some step on: where loops take them, kernels should not find each anew.
+template <class P>
+struct PanelRows {
+  real_of<P>* first = nullptr;
+  long stride = 0;
+  KOKKOS_INLINE_FUNCTION PanelStrip<P> operator[](long k) const { return {first + k * stride}; }
+};
+/// Steps k, k + 1, … as rows 0, 1, …; none of an empty panel.
+template <class P, class PanelType>
+KOKKOS_INLINE_FUNCTION PanelRows<P> rows_from(const PanelType& panel, long group, long k, int lane = 0) {
+  if (panel.extent(0) == 0 || panel.extent(2) == 0) return {};
+  return {strip<P>(panel, group, k, lane).p, static_cast<long>(panel.extent(2)) * lane_width};
+}
+
+/// The largest magnitudes, lane by lane, of `count` numbers that lie one after the other in a panel from p on; see
+/// larger_magnitude. Components of a step do, and so do steps of a group.
+template <class P>
+KOKKOS_INLINE_FUNCTION P largest_magnitudes(const real_of<P>* p, long count) {
+  using Real = real_of<P>;
+  P largest(Real(0));
+  long done = 0;
+  if constexpr (is_pack<P> && lane_packs_pair<Real>) {
+    LanePackPair<Real> pair(Real(0));
+    for (; done + 1 < count; done += 2) pair = larger_magnitude(pair, load<LanePackPair<Real>>(p + done * lane_width));
+    largest = larger_magnitude(half<0>(pair), half<1>(pair));
+  }
+  for (; done < count; ++done) largest = larger_magnitude(largest, load<P>(p + done * lane_width));
+  return largest;
+}
+
 }  // namespace elkhorn::scan

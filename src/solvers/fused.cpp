@@ -74,8 +74,16 @@ FusedPass<Real>::FusedPass(const deck::SolverConfig& config, std::shared_ptr<con
       active_(active),
       arrays_(arrays),
       scan_(std::move(scan)),
-      update_{frame,         active,          guess,        config.guard, static_cast<Real>(overflow),
-              arrays.states, arrays.residual, arrays.moved, arrays.resets},
+      update_{frame,
+              active,
+              guess,
+              config.guard,
+              static_cast<Real>(overflow),
+              arrays.states,
+              arrays.residual,
+              arrays.moved,
+              arrays.resets,
+              double(arrays.states.sides[0].size()) * sizeof(Real) > streamed_bytes},
       tolerances_(tolerances),
       passed_(tolerances.size() * static_cast<std::size_t>(frame.map.groups * lane_width)) {
   for (int side : {0, 1}) {
@@ -89,6 +97,7 @@ FusedPass<Real>::FusedPass(const deck::SolverConfig& config, std::shared_ptr<con
   if (recur_) before_ = make_view<Matrix<Real>>("increments before", scan::buffers(), system->state_dim() * lane_width);
   for (const int side : {0, 1}) {
     march_update_.push_back(update_);
+    march_update_.back().streams = false;
     StatePanels<Real>& in_place = march_update_.back().states;
     in_place.sides[0] = in_place.sides[1] = arrays.states.sides[side];
     in_place.side = {};
@@ -187,6 +196,7 @@ void FusedPass<Real>::fill(const scan::StepBlock& block) const {
 template <class Real>
 void FusedPass<Real>::take(const scan::StepBlock& block) const {
   update_.steps(block, 0);
+  if (update_.streams && block.end == frame_.map.steps) end_of_streams();
 }
 
 template <class Real>
@@ -347,9 +357,7 @@ typename FusedPass<Real>::Seen FusedPass<Real>::see(const scan::StepBlock& windo
   const int dim = static_cast<int>(arrays_.residual.extent(2));
   Seen seen;
   for (long row = 0; row < window.steps(); ++row) {
-    const auto r = scan::strip<P>(arrays_.residual, window.buffer, row);
-    P here(Real(0));
-    for (int i = 0; i < dim; ++i) here = larger(here, magnitude(r[i]));
+    const P here = magnitude(scan::largest_magnitudes<P>(&arrays_.residual(window.buffer, row, 0, 0), dim));
     Real each[lane_width];
     store<P>(each, here);
     if (window.begin + row >= everywhere)

@@ -64,6 +64,9 @@ bool fused_drops(const scan::Choice& choice, long batch, int threads);
 /// system offers it and nothing changes the entries. They multiply by Jacobians only.
 Linearization form_of(const SolverKind& kind, const scan::Job& job, const scan::Choice& choice, bool fused);
 
+/// Next states of more bytes are written past the caches, which would not keep them until the next iteration reads them.
+inline constexpr double streamed_bytes = 4 << 20;
+
 /// Steps of a block whose residuals and Jacobians, `components` numbers of `real_bytes` a step and lane, fit in a cache.
 long fused_block_length(long components, double real_bytes);
 

@@ -43,6 +43,7 @@ struct Update {
   scan::Panel<Real> increment;
   LaneNumbers<Real> worst;  ///< out: max |Δs| of the block
   LaneNumbers<int> resets;  ///< out: states replaced
+  bool streams = false;     ///< the next states are too many for caches to keep them
 
   KOKKOS_INLINE_FUNCTION void operator()(long index) const {
     const int first = static_cast<int>(index % items_per_group);
@@ -72,45 +73,24 @@ struct Update {
     const P moves = load<P>(on);
     bool all_move = true;
     for (int w = 0; w < width; ++w) all_move = all_move && on[w] != Real(0);
-    const int dim = static_cast<int>(increment.extent(2));
     const long rows_end = at.end < full ? at.end : full;
-    P largest(Real(0));
-    P beyond(Real(0));  // the largest |s + δ|, not a number where one is not
-    // use(to, i, s_i + δ_i, δ_i) for the rows that all lanes hold.
-    const auto each = [&](const auto& use) {
-      for (long k = at.begin; k < rows_end; ++k) {
-        const auto s = scan::strip<P>(states.present(at.group), at.group, k + 1, first);
-        const auto to = scan::strip<P>(states.next(at.group), at.group, k + 1, first);
-        const auto d = scan::strip<P>(increment, at.buffer, k - at.shift(), first);
-        for (int i = 0; i < dim; ++i) {
-          const P by = all_move ? d[i] : select_less(P(Real(0)), moves, d[i], P(Real(0)));
-          use(to, i, s[i] + by, by);
-        }
-      }
-    };
-    P broken(Real(0));  // 0 or not a number
-    const auto look = [&](P next) {
-      beyond = larger(beyond, absolute(next));
-      broken = multiply_add(next, P(Real(0)), broken);
-    };
-    // Where the next states have a panel of their own they are written first and made again if the guard objects.
-    const bool guarded = guard != deck::Guard::none, beside = states.side.extent(0) != 0;
-    if (guarded && !beside) each([&](const auto&, int, P next, P) { look(next); });
-    bool fine = !guarded || beside || all_within(beyond + broken);
-    if (fine && guarded && beside) {
-      each([&](const auto& to, int i, P next, P by) {
-        look(next);
-        largest = larger(largest, absolute(by));
-        to.set(i, next);
-      });
-      fine = all_within(beyond + broken);
-    } else if (fine) {
-      each([&](const auto& to, int i, P next, P by) {
-        largest = larger(largest, magnitude(by));
-        to.set(i, next);
-      });
+    // Rows of a panel lie one after the other: those that all lanes hold are a stretch of packs.
+    const Stretch rows{&states.present(at.group)(at.group, at.begin + 1, 0, first),
+                       &increment(at.buffer, at.begin - at.shift(), 0, first),
+                       &states.next(at.group)(at.group, at.begin + 1, 0, first),
+                       rows_end > at.begin ? (rows_end - at.begin) * static_cast<long>(increment.extent(2)) : 0,
+                       all_move,
+                       streams};
+    const bool beside = states.side.extent(0) != 0;
+    const auto fits = [&](const Largest<P>& seen) { return guard == deck::Guard::none || all_within(seen.next); };
+    // Where the next states have a panel of their own they are written at once, and made again if the guard objects.
+    bool fine = guard == deck::Guard::none || beside || fits(sweep<false>(rows, moves));
+    Largest<P> seen;
+    if (fine) {
+      seen = sweep<true>(rows, moves);
+      fine = fits(seen);
     }
-    if (!fine) largest = P(Real(0));
+    const P largest = fine ? magnitude(seen.moved) : P(Real(0));
     for (long k = fine && rows_end > at.begin ? rows_end : at.begin; k < at.end; ++k)
       for (int w = 0; w < width; ++w) lane_step(at, k, first + w);
     if (boundary && at.end == map.steps)
@@ -128,6 +108,55 @@ struct Update {
       worst(group, block, first + w) = Real(0);
       resets(group, block, first + w) = 0;
     }
+  }
+
+  /// Packs of states, increments and next states, lane_width numbers apart.
+  struct Stretch {
+    const Real* s;
+    const Real* by;
+    Real* next;
+    long count;
+    bool all_move;  ///< no lane's increments are to be ignored
+    bool streams;   ///< next is past what caches keep
+  };
+  /// The largest |δ| and |s + δ|; see larger_magnitude.
+  template <class Q>
+  struct Largest {
+    Q moved = Q(Real(0)), next = Q(Real(0));
+  };
+
+  /// Looks at s + δ of a stretch, and writes it.
+  template <bool write>
+  KOKKOS_INLINE_FUNCTION Largest<P> sweep(const Stretch& of, P moves) const {
+    Largest<P> all;
+    long done = 0;
+    if constexpr (lane_packs_pair<Real>) {
+      Largest<LanePackPair<Real>> pairs;
+      done = of.count / 2 * 2;
+      sweep<write>(of, 0, done, join(moves, moves), pairs);
+      all = {larger_magnitude(half<0>(pairs.moved), half<1>(pairs.moved)),
+             larger_magnitude(half<0>(pairs.next), half<1>(pairs.next))};
+    }
+    sweep<write>(of, done, of.count, moves, all);
+    return all;
+  }
+
+  template <bool write, class Q>
+  ELKHORN_OWN_REGISTERS static void sweep(const Stretch& of, long begin, long end, Q moves, Largest<Q>& all) {
+    constexpr int packs = width_of<Q> / width_of<P>;
+    Largest<Q> seen = all;  // in registers
+    for (long at = begin * lane_width; at < end * lane_width; at += packs * lane_width) {
+      Q by = load<Q>(of.by + at);
+      if (!of.all_move) by = select_less(Q(Real(0)), moves, by, Q(Real(0)));
+      const Q next = load<Q>(of.s + at) + by;
+      seen = {larger_magnitude(seen.moved, by), larger_magnitude(seen.next, next)};
+      if constexpr (!write) continue;
+      if (of.streams)
+        store_past_caches<Q>(of.next + at, next);
+      else
+        store<Q>(of.next + at, next);
+    }
+    all = seen;
   }
 
   KOKKOS_INLINE_FUNCTION bool all_within(P value) const {

@@ -51,9 +51,10 @@ struct ArGruCell {
       mean += Wide(mean_weight[j]) * (next + x);
       scale += Wide(scale_weight[j]) * (next + x);
       if (L == Linearization::zero) return;
-      const typename GruGates<Real>::template Unit<P> unit{narrow<P>(wide.r), narrow<P>(wide.z), narrow<P>(wide.n),
-                                                           narrow<P>(wide.h), narrow<P>(wide.recurrent)};
-      if (L == Linearization::diagonal) out.diagonal(1 + j, gates.derivative(unit, j, j));
+      const typename GruGates<Real>::template Unit<P> unit{narrow<P>(wide.r),         narrow<P>(wide.z),
+                                                           narrow<P>(wide.n),         narrow<P>(wide.h),
+                                                           narrow<P>(wide.recurrent), wide.own};
+      if (L == Linearization::diagonal) out.diagonal(1 + j, gates.own_derivative(unit));
       if (L == Linearization::diagonal || L == Linearization::dense) {
         const P by_x = gates.input_derivative(unit, j, 0);
         mean_x += P(mean_weight[j]) * (by_x + P(Real(1)));

@@ -45,13 +45,12 @@ inline constexpr bool needs_scratch = false;
 template <class Cell>
 inline constexpr bool needs_scratch<Cell, std::void_t<decltype(std::declval<const Cell&>().scratch_size())>> = true;
 
-/// Whether steps are evaluated two at a time: cells that say so, where that fills a vector register of 64 bytes or two of
-/// 32, whose sums for half as many units share the weights that are read.
+/// Whether steps are evaluated two at a time: cells that say so, where that fills registers. In two of 32 bytes the sums of
+/// half as many units share the weights that are read.
 template <class Cell, class = void>
 inline constexpr bool takes_pairs = false;
 template <class Cell>
-inline constexpr bool takes_pairs<Cell, std::enable_if_t<Cell::step_pairs>> =
-    exec_is_host && sizeof(typename Cell::Real) * 2 * lane_width == 64;
+inline constexpr bool takes_pairs<Cell, std::enable_if_t<Cell::step_pairs>> = lane_packs_pair<typename Cell::Real>;
 
 /// Whether a cell is made of GateTiles. On hosts it can be rolled out with its units in lanes (UnitRollout).
 template <class Cell, class = void>
@@ -138,14 +137,9 @@ struct PanelOutput {
   using P = typename Strip::Number;
   Strip current, residual, jacobian;
   int dim;
-  P worst;
 
-  KOKKOS_INLINE_FUNCTION void value(int i, P f) {
-    const P r = current[i] - f;
-    residual.set(i, r);
-    worst = larger(worst, magnitude(r));
-  }
-  KOKKOS_INLINE_FUNCTION void diagonal(int i, P d) { jacobian.set(i, d); }
+  KOKKOS_FORCEINLINE_FUNCTION void value(int i, P f) { residual.set(i, current[i] - f); }
+  KOKKOS_FORCEINLINE_FUNCTION void diagonal(int i, P d) { jacobian.set(i, d); }
   KOKKOS_INLINE_FUNCTION void dense(int i, int j, P d) { jacobian.set(static_cast<long>(i) * dim + j, d); }
   KOKKOS_INLINE_FUNCTION void factor(int i, P a) { jacobian.set(i, a); }
 };
@@ -190,67 +184,77 @@ struct EvaluateKernel {
     const long full = full_steps(at.group, lane);
     P worst(Real(0));
     const auto lease = scratch.acquire();
-    const auto see = [&](P value, long k) {
-      worst = larger(worst, k < full ? value : masked(value, at.group, lane, k));
+    const Rows rows{scan::rows_from<P>(args.states, at.group, at.begin, lane),
+                    scan::rows_from<P>(args.inputs, at.group, at.begin, lane),
+                    scan::rows_from<P>(args.residual, at.buffer, at.begin - first, lane),
+                    scan::rows_from<P>(args.jacobian, at.buffer, at.begin - first, lane)};
+    // Read again rather than watched while the cell makes them: a maximum that lives through the cell's stores lives in
+    // memory, and every unit would wait for the one before.
+    const auto see = [&](long k, long count) {
+      for (const long held = full - at.begin; count > 0;) {
+        const long taken = k + count <= held ? count : 1;
+        const P here = scan::largest_magnitudes<P>(rows.residual[k].p, taken * cell.state_dim());
+        worst = larger_magnitude(worst, k < held ? here : masked(here, at.group, lane, at.begin + k));
+        k += taken;
+        count -= taken;
+      }
     };
-    const auto in = [&](const auto& panel, long k) { return scan::strip<P>(panel, at.group, k, lane); };
-    const auto out = [&](const auto& panel, long k) { return scan::strip<P>(panel, at.buffer, k - first, lane); };
-    for_each_share(at.steps(), [&](const Cell& share) {
-      for (long k = at.begin; k < at.end; k += pairs ? 2 : 1) {
-        if constexpr (pairs) {
-          const long next = k + 1 < at.end ? k + 1 : k;  // the last of an odd number is taken twice
-          const auto found = evaluate_at(
-              share, lease,
-              [&](const auto& panel, long row) {
-                return StepPair<P>{in(panel, k + row), in(panel, next + row)};
-              },
-              [&](const auto& panel) {
-                return StepPair<P>{out(panel, k), out(panel, next)};
-              });
-          see(half<0>(found), k);
-          see(half<1>(found), next);
-        } else {
-          see(evaluate_at(
-                  share, lease, [&](const auto& panel, long row) { return in(panel, k + row); },
-                  [&](const auto& panel) { return out(panel, k); }),
-              k);
+    const long count = at.steps();
+    for_each_share(count, [&](const Cell& share, bool last_share) {
+      if constexpr (pairs) {
+        for (long k = 0; k < count; k += 2) {
+          const long next = k + 1 < count ? k + 1 : k;  // the last of an odd number is taken twice
+          evaluate_at(share, lease, rows, [&](const scan::PanelRows<P>& of, long on) {
+            return StepPair<P>{of[k + on], of[next + on]};
+          });
+          if (last_share) see(k, next + 1 - k);
+        }
+      } else {
+        for (long k = 0; k < count; ++k) {
+          evaluate_at(share, lease, rows, [&](const scan::PanelRows<P>& of, long on) { return of[k + on]; });
+          if (last_share) see(k, 1);
         }
       }
     });
     scratch.release(lease);
-    return worst;
+    return magnitude(worst);
   }
 
-  /// use(cell) for all units at once, or tile by tile where all steps are to use a tile's weights while it is in a cache.
+  /// use(cell, true) for all units at once, or tile by tile where all steps are to use a tile's weights while it is in a
+  /// cache, with true for the last.
   template <class Use>
   KOKKOS_INLINE_FUNCTION void for_each_share(long steps, const Use& use) const {
     if constexpr (has_units<Cell>) {
       if (cell.unit_tiles().streams() && steps > (pairs ? 2 : 1)) {
         Cell share = cell;
-        for (int tile = 0; tile < cell.unit_tiles().tiles(); ++tile) {
+        const int tiles = cell.unit_tiles().tiles();
+        for (int tile = 0; tile < tiles; ++tile) {
           share.unit_tiles().only = tile;
-          use(share);
+          use(share, tile + 1 == tiles);
         }
         return;
       }
     }
-    use(cell);
+    use(cell, true);
   }
 
-  /// Evaluates `units`, all or some, of the steps whose strips of an iterate or driver panel, `row` rows on, are in(panel, row), and whose residual
-  /// and Jacobian belong into out(panel). Returns the largest residuals.
-  template <class Lease, class In, class Out>
-  KOKKOS_INLINE_FUNCTION auto evaluate_at(const Cell& units, const Lease& lease, const In& in, const Out& out) const {
-    using Strip = decltype(out(args.residual));
-    constexpr bool differentiates = L != Linearization::zero;
-    PanelOutput<Strip> to{in(args.states, 1), out(args.residual), differentiates ? out(args.jacobian) : Strip{},
-                          cell.state_dim(), typename Strip::Number(Real(0))};
-    const Strip input = cell.input_dim() > 0 ? in(args.inputs, 0) : Strip{};
+  /// Rows of the panels, from a block's first step on.
+  struct Rows {
+    scan::PanelRows<P> states, inputs, residual, jacobian;
+  };
+
+  /// Evaluates `units`, all or some, of the steps whose strips are strip(rows, 0), those of the states after them
+  /// strip(rows.states, 1).
+  template <class Lease, class Take>
+  KOKKOS_INLINE_FUNCTION void evaluate_at(const Cell& units, const Lease& lease, const Rows& rows,
+                                          const Take& strip) const {
+    using Strip = decltype(strip(rows.states, 0));
+    PanelOutput<Strip> to{strip(rows.states, 1), strip(rows.residual, 0), strip(rows.jacobian, 0), cell.state_dim()};
     if constexpr (has_tiles<Cell>)
-      lease.template evaluate<L>(units, in(args.states, 0), StepInput<Strip>{input, args.projected}, to);
+      lease.template evaluate<L>(units, strip(rows.states, 0), StepInput<Strip>{strip(rows.inputs, 0), args.projected},
+                                 to);
     else
-      lease.template evaluate<L>(units, in(args.states, 0), input, to);
-    return to.worst;
+      lease.template evaluate<L>(units, strip(rows.states, 0), strip(rows.inputs, 0), to);
   }
 
   /// Steps that all lanes of this item hold.

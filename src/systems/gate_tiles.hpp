@@ -6,14 +6,6 @@
 #include "core/kokkos.hpp"
 #include "systems/recurrent_weights.hpp"
 
-#if defined(__GNUC__) && !defined(__CUDACC__) && !defined(__HIPCC__)
-#define ELKHORN_OWN_REGISTERS __attribute__((noinline))
-#define ELKHORN_INLINE_LAMBDA __attribute__((always_inline))
-#else
-#define ELKHORN_OWN_REGISTERS KOKKOS_INLINE_FUNCTION
-#define ELKHORN_INLINE_LAMBDA
-#endif
-
 namespace elkhorn::systems {
 
 /// Fewer inputs than these are projected again in every evaluation: that costs no more than reading projections, which are
@@ -63,6 +55,12 @@ struct GateTiles {
     return exec_is_host ? tile / part_of<P>() : 1;
   }
 
+  /// Parts that are activated together: functions are chains of operations, and more of them side by side wait less.
+  template <class P>
+  KOKKOS_INLINE_FUNCTION static constexpr int parts_together() {
+    return exec_is_host && part_of<P>() < 8 ? 2 : 1;
+  }
+
   Vector<Real> packed;
   int inputs;
   int hidden;
@@ -102,24 +100,27 @@ struct GateTiles {
   KOKKOS_INLINE_FUNCTION Real input_weight(int gate, int j, int i) const {
     return weights(j / tile, i)[gate * tile + j % tile];
   }
+  /// Weights of unit j's own state to its gates: of gate g at [g · tile]. Those of the tile's next unit follow `to_next_own` on.
+  KOKKOS_INLINE_FUNCTION const Real* own_weights(int j) const { return weights(j / tile, inputs + j) + j % tile; }
+  static constexpr int to_next_own = gates * tile + 1;
   /// Weight of state k to a gate of unit j.
   KOKKOS_INLINE_FUNCTION Real state_weight(int gate, int j, int k) const { return input_weight(gate, j, inputs + k); }
   /// The sum that takes a gate's state part.
   KOKKOS_INLINE_FUNCTION static constexpr int state_sum(int gate) { return Split && gate == gates - 1 ? gates : gate; }
 
-  /// Calls use(first, count, sum) for every part: units first … first + count − 1, and sum[g].part[j] the pre-activation of
-  /// gate g of unit first + j, which use may overwrite.
-  template <class S, class U, class Use>
-  KOKKOS_INLINE_FUNCTION void for_each_part(const S& h, const U& x, const Use& use) const {
+  /// Calls activate(sum) for some parts at a time, sum[p][g] being the pre-activations of gate g of part p, which it
+  /// overwrites, and then use(first, count, sum[p]) for each: sum[p][g].part[j] is of unit first + j, 0 ≤ j < count.
+  template <class S, class U, class Activate, class Use>
+  KOKKOS_INLINE_FUNCTION void for_each_part(const S& h, const U& x, const Activate& activate, const Use& use) const {
     // Zero states, as most guesses are, have no products to be added.
     const bool blank = is_blank(h);
-    if (exec_is_host && hidden > 2 * products_at_once) return for_each_part_of_tiles(h, x, blank, use);
-    constexpr int part = part_of<typename S::Number>();
-    for (int first = begin(); first < end(); first += part) {
-      Several<typename S::Number, part> sum[sums];
-      accumulate(first, h, x, blank, sum);
-      use(first, first + part < hidden ? part : hidden - first, sum);
-    }
+    if (exec_is_host && hidden > 2 * products_at_once) return for_each_part_of_tiles(h, x, blank, activate, use);
+    constexpr int part = part_of<typename S::Number>(), together = parts_together<typename S::Number>();
+    int first = begin();
+    if constexpr (together > 1)
+      for (; first + (together - 1) * part < end(); first += together * part)
+        take_parts<together>(first, h, x, blank, activate, use);
+    for (; first < end(); first += part) take_parts<1>(first, h, x, blank, activate, use);
   }
 
   /// The same with the products W_hh x alone: product[g].part[j] of gate g of unit first + j.
@@ -150,6 +151,22 @@ struct GateTiles {
   }
 
  private:
+  template <int parts, class S, class U, class Activate, class Use>
+  KOKKOS_FORCEINLINE_FUNCTION void take_parts(int first, const S& h, const U& x, bool blank, const Activate& activate,
+                                              const Use& use) const {
+    constexpr int part = part_of<typename S::Number>();
+    Several<typename S::Number, part> sum[parts][sums];
+    for (int p = 0; p < parts; ++p) accumulate(first + p * part, h, x, blank, sum[p]);
+    activate(sum);
+    use_parts(first, hidden, sum, use);
+  }
+  template <int parts, class P, int part, class Use>
+  KOKKOS_FORCEINLINE_FUNCTION static void use_parts(int first, int end, Several<P, part> (&sum)[parts][sums],
+                                                    const Use& use) {
+    for (int p = 0; p < parts && first < end; ++p, first += part)
+      use(first, first + part < end ? part : end - first, sum[p]);
+  }
+
   KOKKOS_INLINE_FUNCTION int begin() const { return only < 0 ? 0 : only * tile; }
   KOKKOS_INLINE_FUNCTION int end() const { return only < 0 || (only + 1) * tile > hidden ? hidden : (only + 1) * tile; }
 
@@ -212,14 +229,15 @@ struct GateTiles {
     unrolled<gates * part>([&](auto s) { out[s / part].part[s % part] = sum[state_sum(s / part) * part + s % part]; });
   }
 
-  template <class S, class U, class Use>
-  ELKHORN_OWN_REGISTERS void for_each_part_of_tiles(const S& h, const U& x, bool blank, const Use& use) const {
+  template <class S, class U, class Activate, class Use>
+  ELKHORN_OWN_REGISTERS void for_each_part_of_tiles(const S& h, const U& x, bool blank, const Activate& activate,
+                                                    const Use& use) const {
     constexpr int part = part_of<typename S::Number>(), by_parts = parts_of<typename S::Number>();
     for (int tile_begin = begin(); tile_begin < end(); tile_begin += tile) {
       Several<typename S::Number, part> sum[by_parts][sums];
       accumulate_tile(tile_begin, h, x, blank, sum);
-      for (int first = tile_begin, p = 0; first < end() && p < by_parts; first += part, ++p)
-        use(first, first + part < hidden ? part : hidden - first, sum[p]);
+      activate(sum);
+      use_parts(tile_begin, hidden, sum, use);
     }
   }
 

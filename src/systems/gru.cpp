@@ -33,19 +33,20 @@ struct GruCell {
   template <Linearization L, class S, class U, class Out>
   KOKKOS_INLINE_FUNCTION void evaluate(const S& s, const U& u, Out& out) const {
     using P = typename S::Number;
-    gates.for_each_unit(s, u, [&](const int j, const typename GruGates<Real>::template Unit<P>& unit) {
-      out.value(j, unit.next());
-      if (L == Linearization::diagonal) out.diagonal(j, gates.derivative(unit, j, j));
-      if (L == Linearization::dense)
-        for (int k = 0; k < gates.hidden(); ++k) out.dense(j, k, gates.derivative(unit, j, k));
-      if (L == Linearization::factored) {
-        const int H = gates.hidden();
-        out.factor(j, unit.to_r());
-        out.factor(H + j, unit.to_z());
-        out.factor(2 * H + j, unit.to_n() * unit.r);
-        out.factor(3 * H + j, unit.z);
-      }
-    });
+    gates.for_each_unit(s, u,
+                        [&](const int j, const typename GruGates<Real>::template Unit<P>& unit) ELKHORN_INLINE_LAMBDA {
+                          out.value(j, unit.next());
+                          if (L == Linearization::diagonal) out.diagonal(j, gates.own_derivative(unit));
+                          if (L == Linearization::dense)
+                            for (int k = 0; k < gates.hidden(); ++k) out.dense(j, k, gates.derivative(unit, j, k));
+                          if (L == Linearization::factored) {
+                            const int H = gates.hidden();
+                            out.factor(j, unit.to_r());
+                            out.factor(H + j, unit.to_z());
+                            out.factor(2 * H + j, unit.to_n() * unit.r);
+                            out.factor(3 * H + j, unit.z);
+                          }
+                        });
   }
 
   template <class A, class X, class Out>

@@ -36,42 +36,43 @@ struct LstmCell {
   KOKKOS_INLINE_FUNCTION void evaluate(const S& s, const U& u, Out& out) const {
     using P = typename S::Number;
     const int H = tiles.hidden;
-    tiles.for_each_part(s, u, [&](const int first, const int count, auto& sum) ELKHORN_INLINE_LAMBDA {
-      activate(sum);
-      for (int unit = 0; unit < count; ++unit) {
-        const int j = first + unit;
-        const P one(Real(1));
-        const P i = sum[0].part[unit], f = sum[1].part[unit], g = sum[2].part[unit], o = sum[3].part[unit];
-        const P c = s[H + j];
-        const P next_c = multiply_add(f, c, i * g);
-        const P bounded = hyperbolic_tangent(next_c);
-        out.value(j, o * bounded);
-        out.value(H + j, next_c);
-        if (L == Linearization::zero) continue;
-        // dc' = to_i d(sum i) + to_f d(sum f) + to_g d(sum g) + f dc;   dh' = to_o d(sum o) + h_by_c dc'
-        const P to_i = i * (one - i) * g, to_f = f * (one - f) * c, to_g = i * (one - g * g);
-        const P to_o = o * (one - o) * bounded, h_by_c = o * (one - bounded * bounded);
-        const auto c_by_h = [&](int k) {
-          return to_i * P(tiles.state_weight(0, j, k)) + to_f * P(tiles.state_weight(1, j, k)) +
-                 to_g * P(tiles.state_weight(2, j, k));
-        };
-        if (L == Linearization::diagonal) {
-          out.diagonal(j, to_o * P(tiles.state_weight(3, j, j)) + h_by_c * c_by_h(j));
-          out.diagonal(H + j, f);
-        } else if (L == Linearization::factored) {
-          const P factors[factors_per_unit] = {to_i, to_f, to_g, f, to_o, h_by_c};
-          for (int a = 0; a < factors_per_unit; ++a) out.factor(a * H + j, factors[a]);
-        } else {
-          for (int k = 0; k < H; ++k) {
-            const P d = c_by_h(k);
-            out.dense(j, k, to_o * P(tiles.state_weight(3, j, k)) + h_by_c * d);
-            out.dense(H + j, k, d);
-            out.dense(j, H + k, k == j ? h_by_c * f : P(Real(0)));
-            out.dense(H + j, H + k, k == j ? f : P(Real(0)));
+    tiles.for_each_part(
+        s, u, [](auto& sums) { activate_parts(sums); },
+        [&](const int first, const int count, const auto& sum) ELKHORN_INLINE_LAMBDA {
+          for (int unit = 0; unit < count; ++unit) {
+            const int j = first + unit;
+            const P one(Real(1));
+            const P i = sum[0].part[unit], f = sum[1].part[unit], g = sum[2].part[unit], o = sum[3].part[unit];
+            const P c = s[H + j];
+            const P next_c = multiply_add(f, c, i * g);
+            const P bounded = hyperbolic_tangent(next_c);
+            out.value(j, o * bounded);
+            out.value(H + j, next_c);
+            if (L == Linearization::zero) continue;
+            // dc' = to_i d(sum i) + to_f d(sum f) + to_g d(sum g) + f dc;   dh' = to_o d(sum o) + h_by_c dc'
+            const P to_i = i * (one - i) * g, to_f = f * (one - f) * c, to_g = i * (one - g * g);
+            const P to_o = o * (one - o) * bounded, h_by_c = o * (one - bounded * bounded);
+            const auto c_by_h = [&](int k) {
+              return to_i * P(tiles.state_weight(0, j, k)) + to_f * P(tiles.state_weight(1, j, k)) +
+                     to_g * P(tiles.state_weight(2, j, k));
+            };
+            if (L == Linearization::diagonal) {
+              out.diagonal(j, to_o * P(tiles.state_weight(3, j, j)) + h_by_c * c_by_h(j));
+              out.diagonal(H + j, f);
+            } else if (L == Linearization::factored) {
+              const P factors[factors_per_unit] = {to_i, to_f, to_g, f, to_o, h_by_c};
+              for (int a = 0; a < factors_per_unit; ++a) out.factor(a * H + j, factors[a]);
+            } else {
+              for (int k = 0; k < H; ++k) {
+                const P d = c_by_h(k);
+                out.dense(j, k, to_o * P(tiles.state_weight(3, j, k)) + h_by_c * d);
+                out.dense(H + j, k, d);
+                out.dense(j, H + k, k == j ? h_by_c * f : P(Real(0)));
+                out.dense(H + j, H + k, k == j ? f : P(Real(0)));
+              }
+            }
           }
-        }
-      }
-    });
+        });
   }
 
   template <class A, class X, class Out>
@@ -93,6 +94,11 @@ struct LstmCell {
   template <class P>
   KOKKOS_INLINE_FUNCTION static void activate(P (&sum)[4]) {
     for (int gate = 0; gate < 4; ++gate) sum[gate] = gate == 2 ? hyperbolic_tangent(sum[gate]) : sigmoid(sum[gate]);
+  }
+
+  template <class P, int parts>
+  ELKHORN_OWN_REGISTERS static void activate_parts(P (&sum)[parts][4]) {
+    for (int p = 0; p < parts; ++p) activate(sum[p]);
   }
 
   KOKKOS_INLINE_FUNCTION const Tiles& unit_tiles() const { return tiles; }

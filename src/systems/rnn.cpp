@@ -33,19 +33,20 @@ struct RnnCell {
   template <Linearization L, class S, class U, class Out>
   KOKKOS_INLINE_FUNCTION void evaluate(const S& s, const U& u, Out& out) const {
     using P = typename S::Number;
-    tiles.for_each_part(s, u, [&](const int first, const int count, auto& sum) ELKHORN_INLINE_LAMBDA {
-      sum[0] = hyperbolic_tangent(sum[0]);
-      for (int j = 0; j < count; ++j) {
-        const P next = sum[0].part[j], slope = P(Real(1)) - next * next;
-        out.value(first + j, next);
-        if (L == Linearization::diagonal)
-          out.diagonal(first + j, slope * P(tiles.state_weight(0, first + j, first + j)));
-        if (L == Linearization::dense)
-          for (int k = 0; k < tiles.hidden; ++k)
-            out.dense(first + j, k, slope * P(tiles.state_weight(0, first + j, k)));
-        if (L == Linearization::factored) out.factor(first + j, slope);
-      }
-    });
+    tiles.for_each_part(
+        s, u, [](auto& sums) { activate_parts(sums); },
+        [&](const int first, const int count, const auto& sum) ELKHORN_INLINE_LAMBDA {
+          for (int j = 0; j < count; ++j) {
+            const P next = sum[0].part[j], slope = P(Real(1)) - next * next;
+            out.value(first + j, next);
+            if (L == Linearization::diagonal)
+              out.diagonal(first + j, slope * P(tiles.state_weight(0, first + j, first + j)));
+            if (L == Linearization::dense)
+              for (int k = 0; k < tiles.hidden; ++k)
+                out.dense(first + j, k, slope * P(tiles.state_weight(0, first + j, k)));
+            if (L == Linearization::factored) out.factor(first + j, slope);
+          }
+        });
   }
 
   template <class A, class X, class Out>
@@ -53,6 +54,11 @@ struct RnnCell {
     tiles.for_each_product(x, [&](const int first, const int count, const auto& product) ELKHORN_INLINE_LAMBDA {
       for (int j = 0; j < count; ++j) out(first + j, factors[first + j] * product[0].part[j]);
     });
+  }
+
+  template <class P, int parts>
+  ELKHORN_OWN_REGISTERS static void activate_parts(P (&sum)[parts][1]) {
+    unrolled<parts>([&](auto p) { sum[p][0] = hyperbolic_tangent(sum[p][0]); });
   }
 
   KOKKOS_INLINE_FUNCTION const Tiles& unit_tiles() const { return tiles; }

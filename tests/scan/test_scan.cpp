@@ -294,4 +294,24 @@ TEST(LaneMap, CoversEveryStepOnce) {
       }
 }
 
+TEST(Panel, LargestMagnitudesOfEachLane) {
+  const long rows = 3, dim = 3;  // an odd number of packs
+  const Panel<float> panel("panel", 1, rows, dim, lane_width);
+  for (std::size_t i = 0; i < panel.size(); ++i) panel.data()[i] = float(int(i * 37 % 101) - 50);
+  panel(0, 2, 2, 5) = -1000;  // in the last pack
+  panel(0, 0, 1, 3) = std::nanf("");
+  using P = LanePack<float>;
+  for (long count = 0; count <= rows * dim; ++count) {
+    const P got = magnitude(largest_magnitudes<P>(panel.data(), count));
+    for (int w = 0; w < lane_width; ++w) {
+      float expected = 0;
+      for (long m = 0; m < count; ++m) {
+        const float x = std::fabs(panel.data()[m * lane_width + w]);
+        expected = std::isnan(x) ? INFINITY : std::max(expected, x);
+      }
+      EXPECT_EQ(got[w], expected) << count << " " << w;
+    }
+  }
+}
+
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "measure/memory.hpp"
 #include "reference.hpp"
+#include "solvers/fused.hpp"
 
 namespace {
 
@@ -183,6 +184,34 @@ TYPED_TEST(Fused, RecordsHowFarEachIterationMovesTheStates) {
       }
       if (config.window != "full") {
         EXPECT_GT(still, 0) << kind << ": no window waited";
+      }
+    }
+  }
+}
+
+TYPED_TEST(Fused, StatesThatAreWrittenPastTheCachesArrive) {
+  // Rows of whole lines, of half lines, and a guard that writes some of them again.
+  for (const long D : {8L, 9L}) {
+    const long B = 8, T = 1 + static_cast<long>(solvers::streamed_bytes / double(B * D * sizeof(TypeParam)));
+    for (const bool guarded : {false, true}) {
+      deck::Case c = basic_case(guarded ? "linear" : "gru");
+      c.state_dim = D;
+      c.length = T;
+      c.batch = B;
+      c.initial_state = "random";
+      if (guarded) c.system_options["radius"] = 1.1;
+      const auto instance = systems::make_instance<TypeParam>(c, {0, B});
+      deck::SolverConfig config = solver("quasi_deer");
+      config.scan = "chunked:1";
+      config.stop = deck::Stop::iterations;
+      config.max_iterations = 3;
+      const auto fused = this->run(instance, config, deck::Pass::fused, 2);
+      const auto apart = this->run(instance, config, deck::Pass::separate);
+      const double scale = std::max(1.0, largest(apart.states));
+      EXPECT_LE(largest_difference(fused.states, apart.states), 3e3 * this->eps * scale) << D << " guarded " << guarded;
+      EXPECT_EQ(fused.history.resets, apart.history.resets);
+      if (guarded) {
+        EXPECT_GT(apart.history.resets.back(), 0) << "nothing is written again";
       }
     }
   }
