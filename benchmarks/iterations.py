@@ -5,11 +5,12 @@ WINDOWS: a whole solve of quasi-DEER through windows, all it does included, divi
 multiples of T.
 
     benchmarks/iterations.py [--program build/elkhorn] [--threads 2] [--quick]
-        [--precision float32] [--case D,T,B …] [--solver deer …] [--pass auto] [--share]
+        [--precision float32] [--case D,T,B …] [--solver deer …] [--pass auto] [--share | --bound]
 
 Prints a Markdown table. --case and --solver: these in place of the table's own. --share: also the share of the peak of
-multiply-adds, measured in the same process, that the operations of an iteration reach. --quick: tiny sizes, to see that it
-works.
+multiply-adds, measured in the same process, that the operations of an iteration reach. --bound: the share of the time that
+its scarcest resource would need alone: bytes at the bandwidth of a triad, operations at the rate of the BLAS, or 3 σ and
+tanh a unit and step at the rate of eˣ, all measured in the same process. --quick: tiny sizes, to see that it works.
 """
 
 import argparse
@@ -44,32 +45,46 @@ def deck(arguments, dim, length, batch, solvers, samples):
 
 
 def measure(arguments, folder, size, samples):
-    """{solver: (milliseconds of an iteration, pass, share of the peak)} of one size."""
+    """{solver: (milliseconds of an iteration, pass, share of the peak or the bound)} of one size."""
     path, out = os.path.join(folder, "deck.toml"), os.path.join(folder, "out.h5")
     with open(path, "w", encoding="utf-8") as file:
         file.write(deck(arguments, *size, samples))
     environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads), "OMP_PROC_BIND": os.environ.get("OMP_PROC_BIND", "false")}
     done = subprocess.run([arguments.program, "run", path, "--interleave", "--out", out,
-                           "--roofs", "on" if arguments.share else "off"],
+                           "--roofs", "on" if arguments.share or arguments.bound else "off"],
                           env=environment, capture_output=True, text=True, check=False)
     if done.returncode > 1:
         er.die(f"{arguments.program} ended with exit code {done.returncode}: {done.stderr.strip()}")
     results = er.Results(out)
-    peak = results.roofs.get(f"fma_{arguments.precision}", float("nan"))
+    dim, length, batch, _ = size
+    functions = 3.0 * dim * length * batch
+
+    def share(milliseconds, flops, moved, evaluations):
+        if not results.roofs:
+            return float("nan")
+        fma, gemm, triad, exponential = (results.roofs[f"{name}_{arguments.precision}"]
+                                         for name in ("fma", "gemm", "triad", "exponential"))
+        needed = flops / fma if arguments.share else max(flops / gemm, moved / triad,
+                                                         evaluations * functions / exponential)
+        return 1e3 * needed / milliseconds
+
     times, best = {}, {}
     for case in results.cases:
         time = 1e3 * min(case.time_s)
         if case.window == "auto":
-            times[WINDOWS] = (time / case.work, case.attributes["pass"], case.flops / (1e-3 * time) / peak)
+            times[WINDOWS] = (time / case.work, case.attributes["pass"],
+                              share(time, case.flops, case.attributes["bytes"], case.work))
         elif case.solver == "sequential":
-            times[case.solver] = (time, "", case.flops / (1e-3 * time) / peak)
+            times[case.solver] = (time, "", share(time, case.flops, case.attributes["bytes"], 1))
         else:
             best[case.solver, case.iterations] = (time, case)
     for (solver, iterations), (time, case) in best.items():
         if iterations == MANY:
             less, few = best[solver, FEW]
-            times[solver] = ((time - less) / (MANY - FEW), case.attributes["pass"],
-                             (case.flops - few.flops) / (1e-3 * (time - less)) / peak)
+            more = MANY - FEW
+            moved = case.attributes["bytes"] - few.attributes["bytes"]
+            times[solver] = ((time - less) / more, case.attributes["pass"],
+                             share(time - less, case.flops - few.flops, moved, more))
     return times
 
 
@@ -77,7 +92,7 @@ def cell(arguments, time, kind, share):
     if time != time:
         return "–"
     return (f"{time:.3g}{'' if kind != 'separate' else ' s'}"
-            + (f" ({100 * share:.0f} %)" if arguments.share else ""))
+            + (f" ({100 * share:.0f} %)" if share == share else ""))
 
 
 def case(text):
@@ -93,7 +108,9 @@ def main():
     parser.add_argument("--case", type=case, nargs="+", metavar="D,T,B")
     parser.add_argument("--solver", nargs="+", choices=ALL)
     parser.add_argument("--pass", dest="passes", default="auto")
-    parser.add_argument("--share", action="store_true")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--share", action="store_true")
+    which.add_argument("--bound", action="store_true")
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
     sizes = arguments.case or SIZES

@@ -36,8 +36,8 @@ struct Parts {
 Parts parts(const Job& job, long groups, long steps) {
   const double D = double(job.dim), square = D * D, cube = square * D;
   Parts p{};
-  p.evaluate = 1.6 * square + 22 * D;  // of gated cells
-  p.factored = 1.33 * square + 23 * D;
+  p.evaluate = 1.6 * square + 17 * D;  // of gated cells
+  p.factored = 1.33 * square + 19 * D;
   if (job.damped) {
     p.advance = 7 * square + 0.76 * cube;
     p.append = 2.1 * p.advance;
@@ -49,14 +49,14 @@ Parts parts(const Job& job, long groups, long steps) {
     p.walk = p.apply = 0.7 * square + 2.5 * D;
   }
   const double P = double(std::max(1, job.threads)), bytes = double(job.real_bytes) * square * lane_width;
-  // Jacobians begin to leave one core's caches at 8 MiB; at 32 none is left there. Those of other cores are far away sooner.
-  const double mib = bytes * double(groups * steps) / 1048576, outside = std::clamp((mib * P - 8) / 24, 0.0, 1.0);
-  constexpr double from_another_core = 0.06;
+  // Jacobians begin to leave one core's caches at 16 MiB; at 32 none is left there. Those of other cores are far away sooner.
+  const double mib = bytes * double(groups * steps) / 1048576, outside = std::clamp((mib * P - 16) / 16, 0.0, 1.0);
+  constexpr double from_another_core = 0.01;
   p.store = std::max(0.02 + 0.08 * outside, double(groups) < P ? from_another_core : 0) * bytes;
-  // One lane's Jacobians lie in the cache lines of all lanes of its group. From memory each walk fetches them all; beyond a
-  // core's own cache from another core those that it has evaluated, and all where several threads walk through a group.
+  // One lane's Jacobians lie in the cache lines of all lanes of its group. Beyond a core's own cache a walk fetches those that
+  // another core has evaluated, and all where several threads walk through a group.
   const double fetched = P > 1 && mib > 1 ? (job.batch > 1 ? 1 : 0.5) : 0;
-  p.walk += (0.05 * outside + from_another_core * fetched) * bytes;
+  p.walk += from_another_core * fetched * bytes;
   return p;
 }
 
