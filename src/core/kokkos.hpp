@@ -52,6 +52,21 @@ inline constexpr bool lane_packs_pair = exec_is_host && sizeof(Real) * 2 * lane_
 /// Work items that share one group of lanes: 1 on hosts, lane_width on GPUs.
 inline constexpr int items_per_group = exec_is_host ? 1 : lane_width;
 
+/// Kokkos::parallel_for on `Exec` over items of about `each` numbers. Where all of them are few, threads would take longer to
+/// start than to finish: on hosts the calling thread takes these items.
+template <class Functor>
+void for_items(const char* name, long items, long each, const Functor& functor) {
+  if constexpr (exec_is_host) {
+    constexpr long few = 2048;
+    if (items <= 1 || items * each <= few) {
+      Exec().fence();
+      for (long item = 0; item < items; ++item) functor(item);
+      return;
+    }
+  }
+  Kokkos::parallel_for(name, Kokkos::RangePolicy<Exec>(0, items), functor);
+}
+
 /// Time-major arrays as users see them: (time, batch, component).
 template <class Real>
 using Rows = Kokkos::View<Real***, Kokkos::LayoutRight, Memory>;

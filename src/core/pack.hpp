@@ -322,7 +322,7 @@ KOKKOS_INLINE_FUNCTION void store_past_caches(real_of<P>* p, P value) {
     *p = value;
 }
 inline void end_of_streams() {
-#if defined(__SSE__) && defined(__GNUC__) && !defined(__CUDACC__) && !defined(__HIPCC__)
+#if defined(__AVX__) && defined(__FMA__) && defined(__GNUC__) && !defined(__CUDACC__) && !defined(__HIPCC__)
   _mm_sfence();
 #endif
 }

@@ -109,8 +109,8 @@ void BlockwiseScan<Element>::finish(const Active& active, const BlockStream& str
   if constexpr (exec_is_host) {
     if (summarises()) {
       const detail::LaneItems<Element> base{element_, map_, active, workspace_, states_, summaries_, {}, {}, {}};
-      Kokkos::parallel_for("scan summaries", Kokkos::RangePolicy<Exec>(0, map_.batch * element_.slots()),
-                           detail::ScanSummaries<Element>{base});
+      for_items("scan summaries", map_.batch * element_.slots(), map_.chunks * element_.summary_size(),
+                detail::ScanSummaries<Element>{base});
     }
     for_each_group("finish blocks", map_, active, [&](long group, long buffer) {
       using P = LanePack<Real>;

@@ -49,10 +49,12 @@ Parts parts(const Job& job, long groups, long steps) {
     p.walk = p.apply = 0.7 * square + 2.5 * D;
   }
   const double P = double(std::max(1, job.threads)), bytes = double(job.real_bytes) * square * lane_width;
-  // Jacobians begin to leave one core's caches at 16 MiB; at 32 none is left there. Those of other cores are far away sooner.
-  const double mib = bytes * double(groups * steps) / 1048576, outside = std::clamp((mib * P - 16) / 16, 0.0, 1.0);
+  // Jacobians begin to leave one core's caches at 16 MiB; at 32 none is left there, and at 256 none in a cache that cores
+  // share. Those of other cores are far away sooner.
+  const double mib = bytes * double(groups * steps) / 1048576;
+  const double outside = std::clamp((mib * P - 16) / 16, 0.0, 1.0), far = std::clamp((mib * P - 64) / 192, 0.0, 1.0);
   constexpr double from_another_core = 0.01;
-  p.store = std::max(0.02 + 0.08 * outside, double(groups) < P ? from_another_core : 0) * bytes;
+  p.store = std::max(0.02 + 0.08 * outside + 0.04 * far, double(groups) < P ? from_another_core : 0) * bytes;
   // One lane's Jacobians lie in the cache lines of all lanes of its group. Beyond a core's own cache a walk fetches those that
   // another core has evaluated, and all where several threads walk through a group.
   const double fetched = P > 1 && mib > 1 ? (job.batch > 1 ? 1 : 0.5) : 0;

@@ -403,8 +403,8 @@ void Scan<Element>::chunked(const Element& element, const Active& active) const 
   parallel::Arrival<Matrix<Real>> arrival(line_, incoming_);
   Kokkos::parallel_for("scan summarise", lanes, detail::Summarise<Element>{base});
   arrival.wait();
-  Kokkos::parallel_for("scan summaries", Kokkos::RangePolicy<Exec>(0, map_.batch * element.slots()),
-                       detail::ScanSummaries<Element>{base});
+  for_items("scan summaries", map_.batch * element.slots(), map_.chunks * element.summary_size(),
+            detail::ScanSummaries<Element>{base});
   parallel::Departure<Matrix<Real>>(line_, outgoing_).wait();
   Kokkos::parallel_for("scan finish", lanes, detail::Finish<Element, false>{base});
 }

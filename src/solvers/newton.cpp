@@ -846,8 +846,8 @@ std::vector<double> Newton<Real>::steps_worked(const std::vector<char>& active) 
 template <class Real>
 std::vector<double> Newton<Real>::largest(const LaneNumbers<Real>& numbers) {
   const scan::LaneMap& map = frame_.map;
-  Kokkos::parallel_for("largest of lanes", Kokkos::RangePolicy<Exec>(0, map.lanes()),
-                       LargestOfLane<Real>{numbers, lane_numbers_});
+  for_items("largest of lanes", map.lanes(), static_cast<long>(numbers.extent(1)),
+            LargestOfLane<Real>{numbers, lane_numbers_});
   const auto host = Kokkos::create_mirror_view_and_copy(Kokkos::HostSpace(), lane_numbers_);
   std::vector<double> out(static_cast<std::size_t>(map.batch), 0.0);
   for (long lane = 0; lane < map.lanes(); ++lane) {

@@ -89,8 +89,9 @@ class Commands(unittest.TestCase):
         self.assertEqual(done.stderr, "")
 
     def test_dry_run_tells_passes_apart(self):
-        # At this size DEER's iterations are fused, quasi-DEER's are not and take more memory.
-        program.write("long.toml", one_solver('kind = ["quasi_deer", "deer"]', 1_000_000, 'kind = "gru"\nstate_dim = 16'))
+        # At this size DEER's iterations are fused, quasi-DEER's are not.
+        program.write("long.toml", one_solver('kind = ["quasi_deer", "deer"]', "1_000_000\nbatch = 4",
+                                              'kind = "gru"\nstate_dim = 16'))
         lines = self.succeed("run", "long.toml", "--dry-run").stdout.splitlines()[1:]
         self.assertRegex(lines[0], r"^ +[\d.]+ .iB  separate  gru-D\d+-T1000000-.*quasi_deer")
         self.assertRegex(lines[1], r"^ +[\d.]+ .iB  fused     gru-D\d+-T1000000-.*deer")
