@@ -52,7 +52,7 @@ Parts parts(const Job& job, long groups, long steps) {
   // Jacobians begin to leave one core's caches at 16 MiB; at 32 none is left there, and at 256 none in a cache that cores
   // share. Those of other cores are far away sooner.
   const double mib = bytes * double(groups * steps) / 1048576;
-  const double outside = std::clamp((mib * P - 16) / 16, 0.0, 1.0), far = std::clamp((mib * P - 64) / 192, 0.0, 1.0);
+  const double outside = std::clamp((mib * P - 16) / 16, 0.0, 1.0), far = std::clamp((mib - 64) / 192, 0.0, 1.0);
   constexpr double from_another_core = 0.01;
   p.store = std::max(0.02 + 0.08 * outside + 0.04 * far, double(groups) < P ? from_another_core : 0) * bytes;
   // One lane's Jacobians lie in the cache lines of all lanes of its group. Beyond a core's own cache a walk fetches those that
