@@ -47,19 +47,18 @@ struct GruGates {
   }
 
   /// From pre-activations to r, z and n.
-  template <class P, int parts>
-  ELKHORN_OWN_REGISTERS static void activate_parts(P (&sum)[parts][4]) {
-    unrolled<parts>([&](auto p) ELKHORN_INLINE_LAMBDA { sum[p][0] = sigmoid<Real>(sum[p][0]); });
-    unrolled<parts>([&](auto p) ELKHORN_INLINE_LAMBDA { sum[p][1] = sigmoid<Real>(sum[p][1]); });
-    unrolled<parts>([&](auto p) ELKHORN_INLINE_LAMBDA {
-      sum[p][2] = hyperbolic_tangent<Real>(multiply_add(sum[p][0], sum[p][3], sum[p][2]));
-    });
-  }
   template <class P>
   KOKKOS_INLINE_FUNCTION static void activate(P (&sum)[4]) {
-    sum[0] = sigmoid<Real>(sum[0]);
-    sum[2] = hyperbolic_tangent<Real>(multiply_add(sum[0], sum[3], sum[2]));
-    sum[1] = sigmoid<Real>(sum[1]);
+    reset(sum);
+    candidate(sum);
+    update(sum);
+  }
+  /// The same of several parts, gate by gate: no part waits for its own r.
+  template <class P, int parts>
+  ELKHORN_OWN_REGISTERS static void activate_parts(P (&sum)[parts][4]) {
+    unrolled<parts>([&](auto p) ELKHORN_INLINE_LAMBDA { reset(sum[p]); });
+    unrolled<parts>([&](auto p) ELKHORN_INLINE_LAMBDA { update(sum[p]); });
+    unrolled<parts>([&](auto p) ELKHORN_INLINE_LAMBDA { candidate(sum[p]); });
   }
 
   /// From pre-activations to h', for numbers of any kind.
@@ -90,6 +89,20 @@ struct GruGates {
   KOKKOS_INLINE_FUNCTION P input_derivative(const Unit<P>& u, int j, int i) const {
     return u.to_r() * P(tiles.input_weight(0, j, i)) + u.to_z() * P(tiles.input_weight(1, j, i)) +
            u.to_n() * P(tiles.input_weight(2, j, i));
+  }
+
+ private:
+  template <class P>
+  KOKKOS_FORCEINLINE_FUNCTION static void reset(P (&sum)[4]) {
+    sum[0] = sigmoid<Real>(sum[0]);
+  }
+  template <class P>
+  KOKKOS_FORCEINLINE_FUNCTION static void update(P (&sum)[4]) {
+    sum[1] = sigmoid<Real>(sum[1]);
+  }
+  template <class P>
+  KOKKOS_FORCEINLINE_FUNCTION static void candidate(P (&sum)[4]) {
+    sum[2] = hyperbolic_tangent<Real>(multiply_add(sum[0], sum[3], sum[2]));
   }
 };
 
