@@ -15,16 +15,6 @@
 #define ELKHORN_JOIN_QUALIFIER
 #endif
 
-/// Loops whose numbers or counters are to fill the registers are functions of their own on hosts: compilers that see the
-/// caller too would spend registers on the caller's constants. Lambdas are marked to be inlined into such functions.
-#if defined(__GNUC__) && !defined(__CUDACC__) && !defined(__HIPCC__)
-#define ELKHORN_OWN_REGISTERS __attribute__((noinline))
-#define ELKHORN_INLINE_LAMBDA __attribute__((always_inline))
-#else
-#define ELKHORN_OWN_REGISTERS KOKKOS_INLINE_FUNCTION
-#define ELKHORN_INLINE_LAMBDA
-#endif
-
 namespace elkhorn {
 
 /// Where solvers run and where their arrays live.

@@ -42,7 +42,7 @@ KOKKOS_FORCEINLINE_FUNCTION P power_of_two(P shifted) {
 
 template <class P, int N>
 KOKKOS_FORCEINLINE_FUNCTION Several<P, N> power_of_two(const Several<P, N>& shifted) {
-  return each([](P x) { return power_of_two(x); }, shifted);
+  return each([](P x) ELKHORN_INLINE_LAMBDA { return power_of_two(x); }, shifted);
 }
 
 /// The type that says how accurate a function of P is to be.
@@ -190,47 +190,72 @@ KOKKOS_FORCEINLINE_FUNCTION P log1p_unit(P t) {
   return P(Real(2)) * s * p;
 }
 
+/// f(x). Several numbers take turns where they do not fit into registers beside f's own.
+template <class P, class F>
+KOKKOS_FORCEINLINE_FUNCTION P in_turns(const P& x, const F& f) {
+  if constexpr (is_several<P>) {
+    using One = typename P::P;
+    constexpr int registers = (int(sizeof(One)) + register_bytes - 1) / register_bytes;
+    constexpr int fit = register_count / 4 / registers, first = P::count < fit ? P::count : fit;
+    if constexpr (first < P::count) {
+      P out;
+      const auto now = in_turns(x.template some<0, first>(), f);
+      const auto later = in_turns(x.template some<first, P::count - first>(), f);
+      elkhorn::unrolled<first>([&](auto k) ELKHORN_INLINE_LAMBDA { out.part[k] = now.part[k]; });
+      elkhorn::unrolled<P::count - first>([&](auto k) ELKHORN_INLINE_LAMBDA { out.part[first + k] = later.part[k]; });
+      return out;
+    }
+  }
+  return f(x);
+}
+
 }  // namespace detail
 
 /// e^x, saturating to the smallest and largest normal results; NaN is not preserved (states are guarded elsewhere).
 template <class Precision = void, class P>
-KOKKOS_FORCEINLINE_FUNCTION P exponential(P x) {
+KOKKOS_FORCEINLINE_FUNCTION P exponential(const P& x) {
 #if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__)
   return ::exp(x);
 #else
-  return detail::host_exp<detail::precision_or_own<Precision, P>>(x);
+  return detail::in_turns(x, [](const auto& y) ELKHORN_INLINE_LAMBDA {
+    return detail::host_exp<detail::precision_or_own<Precision, P>>(y);
+  });
 #endif
 }
 
 /// tanh x; NaN in, NaN out.
 template <class Precision = void, class P>
-KOKKOS_FORCEINLINE_FUNCTION P hyperbolic_tangent(P x) {
+KOKKOS_FORCEINLINE_FUNCTION P hyperbolic_tangent(const P& x) {
 #if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__)
   if constexpr (is_several<P>)
-    return each([](auto y) { return hyperbolic_tangent<Precision>(y); }, x);
+    return each([](auto y) ELKHORN_INLINE_LAMBDA { return hyperbolic_tangent<Precision>(y); }, x);
   else
     return ::tanh(x);
 #else
-  return detail::host_tanh<detail::precision_or_own<Precision, P>>(x);
+  return detail::in_turns(x, [](const auto& y) ELKHORN_INLINE_LAMBDA {
+    return detail::host_tanh<detail::precision_or_own<Precision, P>>(y);
+  });
 #endif
 }
 
 /// 1 / (1 + e^−x).
 template <class Precision = void, class P>
-KOKKOS_FORCEINLINE_FUNCTION P sigmoid(P x) {
+KOKKOS_FORCEINLINE_FUNCTION P sigmoid(const P& x) {
 #if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__)
   if constexpr (is_several<P>)
-    return each([](auto y) { return sigmoid<Precision>(y); }, x);
+    return each([](auto y) ELKHORN_INLINE_LAMBDA { return sigmoid<Precision>(y); }, x);
   else
     return P(1) / (P(1) + ::exp(-x));
 #else
-  return detail::host_sigmoid<detail::precision_or_own<Precision, P>>(x);
+  return detail::in_turns(x, [](const auto& y) ELKHORN_INLINE_LAMBDA {
+    return detail::host_sigmoid<detail::precision_or_own<Precision, P>>(y);
+  });
 #endif
 }
 
 /// log(1 + e^x) = max(x, 0) + log1p(e^−|x|).
 template <class Precision = void, class P>
-KOKKOS_INLINE_FUNCTION P softplus(P x) {
+KOKKOS_INLINE_FUNCTION P softplus(const P& x) {
   using Real = real_of<P>;
   const P t = exponential<Precision>(-absolute(x));
 #if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__)

@@ -15,6 +15,16 @@
 #include <immintrin.h>
 #endif
 
+/// Loops whose numbers or counters are to fill the registers are functions of their own on hosts: compilers that see the
+/// caller too would spend registers on the caller's constants. Lambdas are marked to be inlined into such functions.
+#if defined(__GNUC__) && !defined(__CUDACC__) && !defined(__HIPCC__)
+#define ELKHORN_OWN_REGISTERS __attribute__((noinline))
+#define ELKHORN_INLINE_LAMBDA __attribute__((always_inline))
+#else
+#define ELKHORN_OWN_REGISTERS KOKKOS_INLINE_FUNCTION
+#define ELKHORN_INLINE_LAMBDA
+#endif
+
 namespace elkhorn {
 
 template <class Real>
@@ -101,6 +111,16 @@ template <class Number, int N>
 struct Two {
   using Half = typename lanes_of<Number, N / 2>::type;
   Half low, high;
+
+  Two() = default;
+  Two(const Half& first, const Half& second) : low(first), high(second) {}
+  // Register by register: GCC copies the memory of a struct in pieces of 16 bytes, which loads of 32 wait for.
+  Two(const Two& from) : low(from.low), high(from.high) {}
+  Two& operator=(const Two& from) {
+    low = from.low;
+    high = from.high;
+    return *this;
+  }
 
   Number operator[](int lane) const { return lane < N / 2 ? low[lane] : high[lane - N / 2]; }
   friend Two operator+(const Two& a, const Two& b) { return {a.low + b.low, a.high + b.high}; }
@@ -389,6 +409,26 @@ KOKKOS_INLINE_FUNCTION P multiply_add(P a, P b, P c) {
   }
 }
 
+namespace detail {
+template <class Number, int N>
+inline void hold_lanes(lanes<Number, N>& x) {
+  if constexpr (is_split<Number, N>) {
+    hold_lanes<Number, N / 2>(x.low);
+    hold_lanes<Number, N / 2>(x.high);
+  } else {
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__CUDACC__) && !defined(__HIPCC__)
+    asm("" : "+v"(x));  // for all that compilers know this is another number now
+#endif
+  }
+}
+}  // namespace detail
+/// Keeps numbers that came from memory in a register while they are used: compilers make loads operands of the operations
+/// instead, one load each, and loads are as scarce as multiply-adds.
+template <class P>
+KOKKOS_FORCEINLINE_FUNCTION void hold(P& x) {
+  if constexpr (is_pack<P>) detail::hold_lanes<real_of<P>, P::width>(x.v);
+}
+
 /// `mask ? yes : no`, lane by lane, where the mask is a < b.
 template <class P>
 KOKKOS_INLINE_FUNCTION P select_less(P a, P b, P yes, P no) {
@@ -536,23 +576,36 @@ struct Several {
 
   Several() = default;
   KOKKOS_FORCEINLINE_FUNCTION explicit Several(real_of<P> s) {
-    unrolled<N>([&](auto k) { part[k] = P(s); });
+    unrolled<N>([&](auto k) ELKHORN_INLINE_LAMBDA { part[k] = P(s); });
+  }
+  // Number by number: GCC copies the memory of a struct in pieces of 16 bytes, which loads of a register wait for.
+  KOKKOS_FORCEINLINE_FUNCTION Several(const Several& from) { *this = from; }
+  KOKKOS_FORCEINLINE_FUNCTION Several& operator=(const Several& from) {
+    unrolled<N>([&](auto k) ELKHORN_INLINE_LAMBDA { part[k] = from.part[k]; });
+    return *this;
+  }
+  /// Parts First, First + 1, …, Count of them.
+  template <int First, int Count>
+  KOKKOS_FORCEINLINE_FUNCTION Several<P, Count> some() const {
+    Several<P, Count> out;
+    unrolled<Count>([&](auto k) ELKHORN_INLINE_LAMBDA { out.part[k] = part[First + k]; });
+    return out;
   }
 
   KOKKOS_FORCEINLINE_FUNCTION friend Several operator+(const Several& a, const Several& b) {
-    return each([](P x, P y) { return x + y; }, a, b);
+    return each([](P x, P y) ELKHORN_INLINE_LAMBDA { return x + y; }, a, b);
   }
   KOKKOS_FORCEINLINE_FUNCTION friend Several operator-(const Several& a, const Several& b) {
-    return each([](P x, P y) { return x - y; }, a, b);
+    return each([](P x, P y) ELKHORN_INLINE_LAMBDA { return x - y; }, a, b);
   }
   KOKKOS_FORCEINLINE_FUNCTION friend Several operator*(const Several& a, const Several& b) {
-    return each([](P x, P y) { return x * y; }, a, b);
+    return each([](P x, P y) ELKHORN_INLINE_LAMBDA { return x * y; }, a, b);
   }
   KOKKOS_FORCEINLINE_FUNCTION friend Several operator/(const Several& a, const Several& b) {
-    return each([](P x, P y) { return x / y; }, a, b);
+    return each([](P x, P y) ELKHORN_INLINE_LAMBDA { return x / y; }, a, b);
   }
   KOKKOS_FORCEINLINE_FUNCTION friend Several operator-(const Several& a) {
-    return each([](P x) { return -x; }, a);
+    return each([](P x) ELKHORN_INLINE_LAMBDA { return -x; }, a);
   }
 };
 
@@ -560,7 +613,7 @@ struct Several {
 template <class F, class P, int N, class... More>
 KOKKOS_FORCEINLINE_FUNCTION Several<P, N> each(const F& f, const Several<P, N>& a, const More&... more) {
   Several<P, N> out;
-  unrolled<N>([&](auto k) { out.part[k] = f(a.part[k], more.part[k]...); });
+  unrolled<N>([&](auto k) ELKHORN_INLINE_LAMBDA { out.part[k] = f(a.part[k], more.part[k]...); });
   return out;
 }
 template <class P>
@@ -579,23 +632,23 @@ inline constexpr bool is_pack<Several<P, N>> = false;
 template <class P, int N>
 KOKKOS_FORCEINLINE_FUNCTION Several<P, N> multiply_add(const Several<P, N>& a, const Several<P, N>& b,
                                                        const Several<P, N>& c) {
-  return each([](P x, P y, P z) { return multiply_add(x, y, z); }, a, b, c);
+  return each([](P x, P y, P z) ELKHORN_INLINE_LAMBDA { return multiply_add(x, y, z); }, a, b, c);
 }
 template <class P, int N>
 KOKKOS_FORCEINLINE_FUNCTION Several<P, N> larger(const Several<P, N>& a, const Several<P, N>& b) {
-  return each([](P x, P y) { return larger(x, y); }, a, b);
+  return each([](P x, P y) ELKHORN_INLINE_LAMBDA { return larger(x, y); }, a, b);
 }
 template <class P, int N>
 KOKKOS_FORCEINLINE_FUNCTION Several<P, N> smaller(const Several<P, N>& a, const Several<P, N>& b) {
-  return each([](P x, P y) { return smaller(x, y); }, a, b);
+  return each([](P x, P y) ELKHORN_INLINE_LAMBDA { return smaller(x, y); }, a, b);
 }
 template <class P, int N>
 KOKKOS_FORCEINLINE_FUNCTION Several<P, N> absolute(const Several<P, N>& a) {
-  return each([](P x) { return absolute(x); }, a);
+  return each([](P x) ELKHORN_INLINE_LAMBDA { return absolute(x); }, a);
 }
 template <class P, int N>
 KOKKOS_FORCEINLINE_FUNCTION Several<P, N> with_sign(const Several<P, N>& magnitude, const Several<P, N>& sign) {
-  return each([](P x, P y) { return with_sign(x, y); }, magnitude, sign);
+  return each([](P x, P y) ELKHORN_INLINE_LAMBDA { return with_sign(x, y); }, magnitude, sign);
 }
 
 }  // namespace elkhorn

@@ -175,7 +175,7 @@ struct GateTiles {
   KOKKOS_FORCEINLINE_FUNCTION const Real* add_inputs(int first, const U& x, P (&sum)[sized]) const {
     constexpr int part = sized / sums;
     const Real* w = biases(first / tile) + first % tile;
-    unrolled<sized>([&](auto i) { sum[i] = P(w[i / part * tile + i % part]); });
+    unrolled<sized>([&](auto i) ELKHORN_INLINE_LAMBDA { sum[i] = P(w[i / part * tile + i % part]); });
     return add_products<false>(w + sums * tile, x, 0, inputs, sum);
   }
 
@@ -186,7 +186,7 @@ struct GateTiles {
     constexpr int part = sized / sums;
     for (int k = begin; k < end; ++k, w += gates * tile) {
       const P xk = x[k];
-      unrolled<gates * part>([&](auto s) {
+      unrolled<gates * part>([&](auto s) ELKHORN_INLINE_LAMBDA {
         constexpr int to = (States ? state_sum(s / part) : s / part) * part + s % part;
         sum[to] = multiply_add(P(w[s / part * tile + s % part]), xk, sum[to]);
       });
@@ -199,7 +199,8 @@ struct GateTiles {
     constexpr int part = part_of<typename U::Number>();
     typename U::Number sum[sums * part];
     add_inputs(first, x, sum);
-    unrolled<gates * part>([&](auto s) { out.set(projected_at(s / part, first + s % part), sum[s]); });
+    unrolled<gates * part>([&](auto s)
+                               ELKHORN_INLINE_LAMBDA { out.set(projected_at(s / part, first + s % part), sum[s]); });
   }
 
   /// Sums of the units from `first`. A function of its own on hosts: its sums fill the registers, which compilers that see
@@ -210,7 +211,8 @@ struct GateTiles {
     P sum[sums * part];
     const Real* w;
     if (is_projected(x)) {
-      unrolled<gates * part>([&](auto s) { sum[s] = x[projected_at(s / part, first + s % part)]; });
+      unrolled<gates * part>([&](auto s)
+                                 ELKHORN_INLINE_LAMBDA { sum[s] = x[projected_at(s / part, first + s % part)]; });
       const Real* const bias = biases(first / tile) + first % tile;
       unrolled<(sums - gates) * part>([&](auto i) { sum[gates * part + i] = P(bias[gates * tile + i]); });
       w = weights(first / tile, inputs) + first % tile;
@@ -218,15 +220,17 @@ struct GateTiles {
       w = add_inputs(first, x, sum);
     }
     add_products<true>(w, h, 0, blank ? 0 : hidden, sum);
-    unrolled<sums * part>([&](auto s) { out[s / part].part[s % part] = sum[s]; });
+    unrolled<sums * part>([&](auto s) ELKHORN_INLINE_LAMBDA { out[s / part].part[s % part] = sum[s]; });
   }
 
   template <class P, class X, int part>
   ELKHORN_OWN_REGISTERS void multiply(int first, const X& x, Several<P, part> (&out)[gates]) const {
     P sum[sums * part];
-    unrolled<sums * part>([&](auto s) { sum[s] = P(Real(0)); });
+    unrolled<sums * part>([&](auto s) ELKHORN_INLINE_LAMBDA { sum[s] = P(Real(0)); });
     add_products<true>(weights(first / tile, inputs) + first % tile, x, 0, hidden, sum);
-    unrolled<gates * part>([&](auto s) { out[s / part].part[s % part] = sum[state_sum(s / part) * part + s % part]; });
+    unrolled<gates * part>([&](auto s) ELKHORN_INLINE_LAMBDA {
+      out[s / part].part[s % part] = sum[state_sum(s / part) * part + s % part];
+    });
   }
 
   template <class S, class U, class Activate, class Use>
@@ -250,7 +254,7 @@ struct GateTiles {
     const bool ready = is_projected(x);
     const int left = (hidden - first + part - 1) / part, parts = left < by_parts ? left : by_parts;
     for (int p = 0; p < parts; ++p)
-      unrolled<sums * part>([&](auto s) {
+      unrolled<sums * part>([&](auto s) ELKHORN_INLINE_LAMBDA {
         constexpr int g = s / part, j = s % part;
         sum[p][g].part[j] = ready && g < gates ? P(x[projected_at(g, first + p * part + j)])
                                                : P(biases(index)[g * tile + p * part + j]);
@@ -270,9 +274,9 @@ struct GateTiles {
   template <bool States, class P, class X, int part>
   ELKHORN_OWN_REGISTERS void add(const Real* w, const X& x, int begin, int end, Several<P, part> (&out)[sums]) const {
     P sum[sums * part];
-    unrolled<sums * part>([&](auto s) { sum[s] = out[s / part].part[s % part]; });
+    unrolled<sums * part>([&](auto s) ELKHORN_INLINE_LAMBDA { sum[s] = out[s / part].part[s % part]; });
     add_products<States>(w, x, begin, end, sum);
-    unrolled<sums * part>([&](auto s) { out[s / part].part[s % part] = sum[s]; });
+    unrolled<sums * part>([&](auto s) ELKHORN_INLINE_LAMBDA { out[s / part].part[s % part] = sum[s]; });
   }
 
   template <class S>

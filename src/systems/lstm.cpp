@@ -39,15 +39,17 @@ struct LstmCell {
     tiles.for_each_part(
         s, u, [](auto& sums) { activate_parts(sums); },
         [&](const int first, const int count, const auto& sum) ELKHORN_INLINE_LAMBDA {
+          std::decay_t<decltype(sum[0])> cells;
+          for (int unit = 0; unit < cells.count; ++unit) cells.part[unit] = s[H + first + (unit < count ? unit : 0)];
+          const auto next_cells = multiply_add(sum[1], cells, sum[0] * sum[2]);
+          const auto all_bounded = hyperbolic_tangent(next_cells);
           for (int unit = 0; unit < count; ++unit) {
             const int j = first + unit;
             const P one(Real(1));
             const P i = sum[0].part[unit], f = sum[1].part[unit], g = sum[2].part[unit], o = sum[3].part[unit];
-            const P c = s[H + j];
-            const P next_c = multiply_add(f, c, i * g);
-            const P bounded = hyperbolic_tangent(next_c);
+            const P c = cells.part[unit], bounded = all_bounded.part[unit];
             out.value(j, o * bounded);
-            out.value(H + j, next_c);
+            out.value(H + j, next_cells.part[unit]);
             if (L == Linearization::zero) continue;
             // dc' = to_i d(sum i) + to_f d(sum f) + to_g d(sum g) + f dc;   dh' = to_o d(sum o) + h_by_c dc'
             const P to_i = i * (one - i) * g, to_f = f * (one - f) * c, to_g = i * (one - g * g);
@@ -93,7 +95,9 @@ struct LstmCell {
   /// From pre-activations to i, f, g and o.
   template <class P>
   KOKKOS_INLINE_FUNCTION static void activate(P (&sum)[4]) {
-    for (int gate = 0; gate < 4; ++gate) sum[gate] = gate == 2 ? hyperbolic_tangent(sum[gate]) : sigmoid(sum[gate]);
+    unrolled<4>([&](auto gate) ELKHORN_INLINE_LAMBDA {
+      sum[gate] = gate == 2 ? hyperbolic_tangent(sum[gate]) : sigmoid(sum[gate]);
+    });
   }
 
   template <class P, int parts>

@@ -58,7 +58,7 @@ struct RnnCell {
 
   template <class P, int parts>
   ELKHORN_OWN_REGISTERS static void activate_parts(P (&sum)[parts][1]) {
-    unrolled<parts>([&](auto p) { sum[p][0] = hyperbolic_tangent(sum[p][0]); });
+    unrolled<parts>([&](auto p) ELKHORN_INLINE_LAMBDA { sum[p][0] = hyperbolic_tangent(sum[p][0]); });
   }
 
   KOKKOS_INLINE_FUNCTION const Tiles& unit_tiles() const { return tiles; }

@@ -159,12 +159,26 @@ class UnitRollout {
   KOKKOS_FORCEINLINE_FUNCTION static void add_products(const Real* w, long count, const Real* const (&row)[R],
                                                        V (&s)[gates * R]) {
     for (long k = 0; k < count; ++k, w += gates * tile) {
-      V weight[gates];
-      unrolled<gates>([&](auto g) { weight[g] = load<V>(w + g * tile); });
-      unrolled<R>([&](auto r) {
-        const V x(row[r][k]);
-        unrolled<gates>([&](auto g) { s[g * R + r] = multiply_add(weight[g], x, s[g * R + r]); });
-      });
+      // Whichever are fewer stay in registers, the weights or the rows' numbers (`fitting`).
+      V held[gates < R ? gates : R];
+      if constexpr (gates < R) {
+        unrolled<gates>([&](auto g) ELKHORN_INLINE_LAMBDA {
+          held[g] = load<V>(w + g * tile);
+          hold(held[g]);
+        });
+        unrolled<R>([&](auto r) ELKHORN_INLINE_LAMBDA {
+          const V x(row[r][k]);
+          unrolled<gates>([&](auto g) ELKHORN_INLINE_LAMBDA { s[g * R + r] = multiply_add(held[g], x, s[g * R + r]); });
+        });
+      } else {
+        unrolled<R>([&](auto r) ELKHORN_INLINE_LAMBDA { held[r] = V(row[r][k]); });
+        unrolled<gates>([&](auto g) ELKHORN_INLINE_LAMBDA {
+          V weight = load<V>(w + g * tile);
+          if constexpr (R > 1) hold(weight);
+          unrolled<R>([&](auto r)
+                          ELKHORN_INLINE_LAMBDA { s[g * R + r] = multiply_add(weight, held[r], s[g * R + r]); });
+        });
+      }
     }
   }
 
@@ -174,10 +188,11 @@ class UnitRollout {
     const Real* const bias = share.tiles.biases(index);
     const Real* row[R];
     V s[gates * R];
-    unrolled<R>([&](auto r) { row[r] = inputs[r]; });
-    unrolled<gates * R>([&](auto i) { s[i] = load<V>(bias + i / R * tile); });
+    unrolled<R>([&](auto r) ELKHORN_INLINE_LAMBDA { row[r] = inputs[r]; });
+    unrolled<gates * R>([&](auto i) ELKHORN_INLINE_LAMBDA { s[i] = load<V>(bias + i / R * tile); });
     add_products<R>(share.tiles.weights(index, 0), share.tiles.inputs, row, s);
-    unrolled<gates * R>([&](auto i) { store<V>(share.sum_of(index, i / R, first + i % R), s[i]); });
+    unrolled<gates * R>([&](auto i)
+                            ELKHORN_INLINE_LAMBDA { store<V>(share.sum_of(index, i / R, first + i % R), s[i]); });
   }
 
   /// The next states of R sequences from `first`, with their inputs' projections or from them.
@@ -188,32 +203,34 @@ class UnitRollout {
     const Real* row[R];
     V s[gates * R];
     const Real* const bias = share.tiles.biases(index);
-    unrolled<gates * R>([&](auto i) {
+    unrolled<gates * R>([&](auto i) ELKHORN_INLINE_LAMBDA {
       constexpr int g = i / R, r = i % R;
       s[i] = load<V>(Project ? bias + g * tile : share.sum_of(index, g, share.row + first + r));
     });
     if constexpr (Project) {
-      unrolled<R>([&](auto r) { row[r] = share.input + (first + r) * share.tiles.inputs; });
+      unrolled<R>([&](auto r) ELKHORN_INLINE_LAMBDA { row[r] = share.input + (first + r) * share.tiles.inputs; });
       add_products<R>(share.tiles.weights(index, 0), share.tiles.inputs, row, s);
     }
     if constexpr (sums > gates)  // the last gate's input part stays apart
-      unrolled<R>([&](auto r) {
+      unrolled<R>([&](auto r) ELKHORN_INLINE_LAMBDA {
         sum[r / side][gates - 1].part[r % side] = s[(gates - 1) * R + r];
         s[(gates - 1) * R + r] = load<V>(bias + gates * tile);
       });
-    unrolled<R>([&](auto r) { row[r] = share.now + (first + r) * kinds * share.width; });
+    unrolled<R>([&](auto r) ELKHORN_INLINE_LAMBDA { row[r] = share.now + (first + r) * kinds * share.width; });
     add_products<R>(share.tiles.weights(index, share.tiles.inputs), share.tiles.hidden, row, s);
-    unrolled<gates * R>([&](auto i) {
+    unrolled<gates * R>([&](auto i) ELKHORN_INLINE_LAMBDA {
       constexpr int r = i % R;
       sum[r / side][Tiles::state_sum(i / R)].part[r % side] = s[i];
     });
-    unrolled<R / side>([&](auto group) {
+    unrolled<R / side>([&](auto group) ELKHORN_INLINE_LAMBDA {
       const auto place = [&](int i) {
         return (first + group * side + i % side) * kinds * share.width + i / side * share.width + index * tile;
       };
-      unrolled<kinds * side>([&](auto i) { own[i / side].part[i % side] = load<V>(share.now + place(i)); });
+      unrolled<kinds * side>(
+          [&](auto i) ELKHORN_INLINE_LAMBDA { own[i / side].part[i % side] = load<V>(share.now + place(i)); });
       Cell::advance(sum[group], own, next);
-      unrolled<kinds * side>([&](auto i) { store<V>(share.next + place(i), next[i / side].part[i % side]); });
+      unrolled<kinds * side>(
+          [&](auto i) ELKHORN_INLINE_LAMBDA { store<V>(share.next + place(i), next[i / side].part[i % side]); });
     });
   }
 
