@@ -67,8 +67,11 @@ check_tidy() {
   local files
   if (($# > 0)); then files=("$@"); else mapfile -t files < <(sources 'src/*.cpp'); fi
   # GCC's flags that Clang does not know are no finding.
+  local commands=$HYGIENE_BUILD/hygiene
+  mkdir -p "$commands"
+  sed 's/ -Winvalid-pch -include [^ ]*cmake_pch.hxx//' "$HYGIENE_BUILD/compile_commands.json" > "$commands/compile_commands.json"
   printf '%s\n' "${files[@]}" |
-    xargs -P "$(nproc)" -n 1 clang-tidy --quiet -p "$HYGIENE_BUILD" --extra-arg=-Wno-unknown-warning-option \
+    xargs -P "$(nproc)" -n 1 clang-tidy --quiet -p "$commands" --extra-arg=-Wno-unknown-warning-option \
       --extra-arg=-Wno-ignored-optimization-argument --extra-arg=-Wno-unused-command-line-argument
 }
 
@@ -77,7 +80,7 @@ flags_of_a_source() { # compiler and flags of the library's sources
   python3 - "$HYGIENE_BUILD/compile_commands.json" << 'EOF'
 import json, re, sys
 command = next(c["command"] for c in json.load(open(sys.argv[1])) if c["file"].endswith("src/solvers/newton.cpp"))
-print(re.sub(r" -o \S+ -c \S+", "", command))
+print(re.sub(r" -o \S+ -c \S+| -Winvalid-pch -include \S+", "", command))
 EOF
 }
 
