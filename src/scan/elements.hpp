@@ -239,7 +239,7 @@ struct AffineDense {
   template <class X, class A, class C, class W>
   KOKKOS_INLINE_FUNCTION void prepend_map(const X& sum, const A& a, const C& c, Real sign, const W& work) const {
     const auto product = block(work, dim, dim);
-    multiply<Plain, Plain>(Real(1), block(a, dim, dim), block(sum, dim, dim), Real(0), product);
+    multiply<Plain, Plain>(block(a, dim, dim), block(sum, dim, dim), product);
     const auto moved = work.from(dim * dim);
     affine(dim, a, sum.from(dim * dim), c, sign, moved);
     for (int i = 0; i < summary_size(); ++i) sum.set(i, work[i]);
@@ -417,8 +417,8 @@ struct KalmanDense {
   /// out ← F·cov·Fᵀ + I, symmetric to the last bit; half is overwritten.
   template <class F, class C, class H, class O>
   KOKKOS_INLINE_FUNCTION void predict_covariance(const F& f, const C& cov, const H& half, const O& out) const {
-    multiply<Plain, Plain>(Real(1), f, cov, Real(0), half);
-    multiply<Plain, Transposed>(Real(1), half, f, Real(0), out);
+    multiply<Plain, Plain>(f, cov, half);
+    multiply<Plain, Transposed>(half, f, out);
     using P = typename O::P;
     for (int i = 0; i < dim; ++i) {
       out.set(i, i, out(i, i) + P(Real(1)));
@@ -486,7 +486,7 @@ struct KalmanDense {
     const auto predicted = block(rhs.s, dim, dim, width);
     const auto moved_rhs = block(rhs.s.from(dim + 1), dim, dim, width);
     predict_covariance(block(f, dim, dim), covariance(sum), innovation, predicted);
-    multiply<Plain, Plain>(Real(1), block(f, dim, dim), slope(sum), Real(0), moved);
+    multiply<Plain, Plain>(block(f, dim, dim), slope(sum), moved);
     const auto b = mean(sum);
     for (int i = 0; i < dim; ++i) {
       P m = -r[i];
@@ -498,7 +498,7 @@ struct KalmanDense {
       rhs.set(i, dim, m);
     }
     solve_spd(innovation, rhs);
-    multiply<Transposed, Plain>(Real(1), moved, moved_rhs, Real(1), information(sum));
+    add_product<Transposed, Plain>(moved, moved_rhs, information(sum));
     const auto e = eta(sum);
     for (int i = 0; i < dim; ++i) {
       P likelihood = e[i];
@@ -529,8 +529,8 @@ struct KalmanDense {
     const auto j2 = information(second);
     const auto e2 = eta(second);
     cholesky(c1, m);
-    multiply<Transposed, Plain>(Real(1), m, j2, Real(0), temp);
-    multiply<Plain, Plain>(Real(1), temp, m, Real(0), g);
+    multiply<Transposed, Plain>(m, j2, temp);
+    multiply<Plain, Plain>(temp, m, g);
     for (int i = 0; i < dim; ++i) g.set(i, i, g(i, i) + P(Real(1)));
 
     // M⁻¹ b₁ + Mᵀ η₂ into the vector column, using temp's first row as room
@@ -556,17 +556,17 @@ struct KalmanDense {
       const auto solved = block(rhs.s.from(dim + 1), dim, dim, width);  // G⁻¹ M⁻¹ A₁
       // lift = M·solved = (I + C₁J₂)⁻¹ A₁
       const auto lift = g;
-      multiply<Plain, Plain>(Real(1), m, solved, Real(0), lift);
+      multiply<Plain, Plain>(m, solved, lift);
       // J = J₁ + liftᵀ J₂ A₁ and η = η₁ + liftᵀ (η₂ − J₂ b₁)
-      multiply<Plain, Plain>(Real(1), j2, slope(first), Real(0), temp);
-      multiply<Transposed, Plain>(Real(1), lift, temp, Real(1), information(first));
+      multiply<Plain, Plain>(j2, slope(first), temp);
+      add_product<Transposed, Plain>(lift, temp, information(first));
       const auto e1 = eta(first);
       for (int k = 0; k < dim; ++k) {
         P gap = e2[k];
         for (int j = 0; j < dim; ++j) gap = gap - j2(k, j) * b1[j];
         for (int i = 0; i < dim; ++i) e1.set(i, e1[i] + lift(k, i) * gap);
       }
-      multiply<Plain, Plain>(Real(1), slope(second), lift, Real(0), slope(first));
+      multiply<Plain, Plain>(slope(second), lift, slope(first));
     }
     // M G⁻¹ (·) for mean and covariance
     const auto mean_column = g;  // first column
@@ -583,9 +583,9 @@ struct KalmanDense {
     }
     // C = A₂ M G⁻¹ Mᵀ A₂ᵀ + C₂
     const auto solved_m = block(rhs.s, dim, dim, width);
-    multiply<Plain, Plain>(Real(1), m, solved_m, Real(0), temp);
-    multiply<Plain, Plain>(Real(1), slope(second), temp, Real(0), g);
-    multiply<Plain, Transposed>(Real(1), g, slope(second), Real(0), temp);
+    multiply<Plain, Plain>(m, solved_m, temp);
+    multiply<Plain, Plain>(slope(second), temp, g);
+    multiply<Plain, Transposed>(g, slope(second), temp);
     for (int i = 0; i < dim; ++i)
       for (int j = 0; j < dim; ++j) c1.set(i, j, P(Real(0.5)) * (temp(i, j) + temp(j, i)) + covariance(second)(i, j));
   }
