@@ -580,6 +580,7 @@ struct Several {
   }
   // Number by number: GCC copies the memory of a struct in pieces of 16 bytes, which loads of a register wait for.
   KOKKOS_FORCEINLINE_FUNCTION Several(const Several& from) { *this = from; }
+  // NOLINTNEXTLINE(bugprone-unhandled-self-assignment): parts copied onto themselves stay
   KOKKOS_FORCEINLINE_FUNCTION Several& operator=(const Several& from) {
     unrolled<N>([&](auto k) ELKHORN_INLINE_LAMBDA { part[k] = from.part[k]; });
     return *this;
