@@ -80,7 +80,7 @@ function(elkhorn_apply_warnings target)
   endif()
 endfunction()
 
-option(ELKHORN_PRECOMPILE "Precompile headers of libraries, which are a third of a build's work" ON)
+option(ELKHORN_PRECOMPILE "Precompile headers of libraries, which are a tenth of a build's work" ON)
 
 # elkhorn_precompile(target <header>… | LIKE other): what all sources of a target include first. LIKE: as the other target, whose
 # flags are the same, has done. Sources still include what they use; scripts/hygiene.sh compiles them without.

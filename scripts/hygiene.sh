@@ -66,10 +66,11 @@ check_tidy() {
   need_build compile_commands.json
   local files
   if (($# > 0)); then files=("$@"); else mapfile -t files < <(sources 'src/*.cpp'); fi
-  # GCC's flags that Clang does not know are no finding.
+  # Clang takes the precompiled headers of GCC for broken ones of its own.
   local commands=$HYGIENE_BUILD/hygiene
   mkdir -p "$commands"
   sed 's/ -Winvalid-pch -include [^ ]*cmake_pch.hxx//' "$HYGIENE_BUILD/compile_commands.json" > "$commands/compile_commands.json"
+  # GCC's flags that Clang does not know are no finding.
   printf '%s\n' "${files[@]}" |
     xargs -P "$(nproc)" -n 1 clang-tidy --quiet -p "$commands" --extra-arg=-Wno-unknown-warning-option \
       --extra-arg=-Wno-ignored-optimization-argument --extra-arg=-Wno-unused-command-line-argument

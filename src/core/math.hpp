@@ -194,9 +194,7 @@ KOKKOS_FORCEINLINE_FUNCTION P log1p_unit(P t) {
 template <class P, class F>
 KOKKOS_FORCEINLINE_FUNCTION P in_turns(const P& x, const F& f) {
   if constexpr (is_several<P>) {
-    using One = typename P::P;
-    constexpr int registers = (int(sizeof(One)) + register_bytes - 1) / register_bytes;
-    constexpr int fit = register_count / 4 / registers, first = P::count < fit ? P::count : fit;
+    constexpr int fit = register_count / 4 / registers_of<typename P::P>, first = P::count < fit ? P::count : fit;
     if constexpr (first < P::count) {
       P out;
       const auto now = in_turns(x.template some<0, first>(), f);

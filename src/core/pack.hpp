@@ -221,6 +221,9 @@ template <class P>
 inline constexpr bool is_pack = !std::is_same_v<P, real_of<P>>;
 template <class P>
 inline constexpr int width_of = sizeof(P) / sizeof(real_of<P>);
+/// Registers that a number takes on hosts.
+template <class P>
+inline constexpr int registers_of = (int(sizeof(P)) + register_bytes - 1) / register_bytes;
 
 namespace detail {
 // Through pointers to vectors, which may point at any of their numbers: for copies of memory GCC goes through the stack in

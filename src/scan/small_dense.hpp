@@ -107,7 +107,7 @@ KOKKOS_INLINE_FUNCTION void multiply(const A& a, const B& b, const C& c, bool ad
   using P = typename C::P;
   using Real = real_of<P>;
   if constexpr (exec_is_host && is_pack<P>) {
-    constexpr int registers = (int(sizeof(P)) + register_bytes - 1) / register_bytes, lanes = width_of<P> / registers;
+    constexpr int lanes = width_of<P> / registers_of<P>;
     using V = Pack<Real, lanes>;
     const auto of = [](const auto& m, bool transposed, int lane) {
       constexpr long apart = std::decay_t<decltype(m)>::apart;

@@ -45,7 +45,7 @@ struct GateTiles {
   /// Units of a tile whose sums, numbers P, fit into registers or nearly so (fewer would hide less of their latency).
   template <class P>
   KOKKOS_INLINE_FUNCTION static constexpr int part_of() {
-    constexpr int registers = exec_is_host ? (int(sizeof(P)) + register_bytes - 1) / register_bytes : 1;
+    constexpr int registers = exec_is_host ? registers_of<P> : 1;
     constexpr int part = Part / registers < 1 ? 1 : Part / registers < tile ? Part / registers : tile;
     static_assert(tile % part == 0);
     return part;
